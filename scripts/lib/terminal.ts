@@ -1,0 +1,62 @@
+/** What every command does at the terminal: arguments, colours, errors, exit codes. */
+
+import { parseArgs, type ParseArgsConfig, styleText } from 'node:util'
+import { LOCAL_DATABASE_URL } from './database.ts'
+
+/** An error that is the user's to mend: printed without a stack trace. `code` 2 means wrong use. */
+export class Failure extends Error {
+  constructor(
+    message: string,
+    readonly code: 1 | 2 = 1
+  ) {
+    super(message)
+  }
+}
+
+const colours = process.stdout.isTTY && process.env.NO_COLOR === undefined && process.env.TERM !== 'dumb'
+
+/** Colours a text where standard output is a terminal that has colours. */
+export const style = (format: Parameters<typeof styleText>[0], text: string): string =>
+  colours ? styleText(format, text) : text
+
+/**
+ * Reads the arguments of a command that takes --db-url, --help and `options`; --help prints `help` and ends.
+ * @throws Failure with code 2 for an unknown option or a key given as an argument
+ */
+export function readArguments<const T extends NonNullable<ParseArgsConfig['options']>>(help: string, options: T) {
+  const args = process.argv.slice(2)
+  if (args.some((arg) => /eyJ[\w-]{10,}\.|sb_secret_/.test(arg)))
+    throw new Failure('a key does not belong in the arguments, where every user of this machine can read it', 2)
+  const all = { 'db-url': { type: 'string' }, help: { type: 'boolean', short: 'h' }, ...options } as const
+  try {
+    const parsed = parseArgs({ args, options: all, allowPositionals: true })
+    if ((parsed.values as { help?: boolean }).help) {
+      process.stdout.write(`${help.trim()}\n`)
+      process.exit(0)
+    }
+    return parsed
+  } catch (error) {
+    throw new Failure(`${(error as Error).message}\n\n${help.trim()}`, 2)
+  }
+}
+
+/** The database that was named: --db-url, else DATABASE_URL, else the Supabase CLI's local one. @throws Failure */
+export function databaseUrl(given: string | undefined): string {
+  const url = given ?? process.env.DATABASE_URL ?? LOCAL_DATABASE_URL
+  if (!/^postgres(ql)?:\/\/./.test(url))
+    throw new Failure('the database URL must look like postgresql://postgres:password@host:5432/postgres', 2)
+  return url
+}
+
+/** Runs a command: what it throws is printed as one message and becomes the exit code; DEBUG=1 adds the stack trace. */
+export async function main(command: () => Promise<number>): Promise<void> {
+  process.stdout.on('error', () => process.exit(1)) // the reader of a pipe went away
+  try {
+    process.exitCode = await command()
+  } catch (error) {
+    const failure = error instanceof Error ? error : new Error(String(error))
+    process.stderr.write(`Error: ${failure.message}\n`)
+    if (process.env.DEBUG) process.stderr.write(`${failure.stack}\n`)
+    process.exitCode = failure instanceof Failure ? failure.code : 1
+  }
+}

@@ -1,0 +1,84 @@
+/** The embedded stack: what `supabase start` gives, as far as this project needs it, without Docker. */
+
+import { execFile } from 'node:child_process'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { type EdgeFunctions, startEdgeFunctions } from './functions.ts'
+import { legacyKey } from './keys.ts'
+import { type Server, startServer } from './server.ts'
+import { type Scheduler, startScheduler } from './workers/cron.ts'
+import { startNetWorker } from './workers/net.ts'
+import type { Worker } from './workers/worker.ts'
+
+export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..')
+
+/** A Supabase project: one database of the server with its own background workers and edge functions. */
+export interface Project {
+  database: string
+  /** Connection strings of `postgres` and of `supabase_admin`. */
+  url: string
+  adminUrl: string
+  functions: EdgeFunctions
+  net: Worker
+  scheduler: Scheduler
+  startNet(): void
+  stop(): Promise<void>
+}
+
+/** Puts the workers and the functions beside a database. The functions take `key`, one of their own unless given. */
+export async function startProject(server: Server, database: string, key = legacyKey()): Promise<Project> {
+  const startNet = () => startNetWorker(server.socketUrl('supabase_admin', database))
+  const project: Project = {
+    database,
+    url: server.url('postgres', database),
+    adminUrl: server.url('supabase_admin', database),
+    functions: await startEdgeFunctions(key),
+    net: startNet(),
+    scheduler: startScheduler(server.socketUrl, database),
+    startNet() {
+      project.net = startNet()
+    },
+    async stop() {
+      await Promise.all([project.net.stop(), project.scheduler.stop(), project.functions.stop()])
+    }
+  }
+  return project
+}
+
+/** Runs the Supabase CLI in this project, with its own files in `home`. @throws Error with what it printed */
+export async function supabase(home: string, ...args: string[]): Promise<string> {
+  const env = { ...process.env, HOME: home, DO_NOT_TRACK: '1', NO_COLOR: '1' }
+  const cli = path.join(ROOT, 'node_modules/supabase/dist/supabase.js')
+  const ran = promisify(execFile)(process.execPath, [cli, ...args, '--workdir', ROOT, '--yes'], { env, cwd: ROOT })
+  const { stdout, stderr } = await ran.catch((error) => {
+    throw new Error(`supabase ${args[0]} ${args[1]} failed:\n${error.stdout}${error.stderr}`)
+  })
+  return stdout + stderr
+}
+
+/** Applies supabase/migrations to a database as the Supabase CLI does it. */
+export const migrate = (server: Server, database = 'postgres'): Promise<string> =>
+  supabase(server.dir, 'migration', 'up', `--remote=${server.url('postgres', database)}`)
+
+export interface Stack extends Project {
+  server: Server
+}
+
+/** Starts a server and its project; with the migrations applied unless `empty`. */
+export async function startStack(options: { empty?: boolean } = {}): Promise<Stack> {
+  const server = await startServer()
+  try {
+    if (!options.empty) await migrate(server)
+    const project = await startProject(server, 'postgres')
+    const stopProject = project.stop
+    const stop = async () => {
+      await stopProject()
+      await server.stop()
+    }
+    return Object.assign(project, { server, stop })
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
+}

@@ -1,0 +1,137 @@
+// @ts-check
+// Owns one throw-away PostgreSQL server: makes its folder, runs initdb and postgres as its own children, and takes
+// everything away when its standard input closes. That happens whatever ends the process that started it, SIGKILL
+// included, and is why this is a process of its own (in its own session: Ctrl-C in the terminal does not reach it).
+// Plain JavaScript, so that it starts in 40 ms.
+//
+// argv[2]: JSON {bin: folder with initdb and postgres, settings: lines of postgresql.conf ("{dir}" is the folder)}
+// stdout:  JSON lines {dir}, {port}, then {error} if anything goes wrong.
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import net from 'node:net'
+import os from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** @type {{ bin: string, settings: string[] }} */
+const config = JSON.parse(process.argv[2] ?? '')
+/** @type {import('node:child_process').ChildProcess | undefined} */
+let child
+let stopping = false
+
+const dir = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), 'supabase-stack-'))
+const log = path.join(dir, 'server.log')
+const data = path.join(dir, 'data')
+
+/** @param {object} message */
+const tell = (message) => {
+  if (process.stdout.writable) process.stdout.write(`${JSON.stringify(message)}\n`)
+}
+
+/** The user the server runs as: PostgreSQL refuses to be root. */
+const owner = (() => {
+  if (process.getuid?.() !== 0) return {}
+  for (const user of ['postgres', 'nobody']) {
+    try {
+      const id = (/** @type {string} */ flag) => Number(execFileSync('id', [flag, user], { stdio: 'pipe' }))
+      return { uid: id('-u'), gid: id('-g') }
+    } catch {}
+  }
+  throw new Error('root cannot run PostgreSQL, and neither user "postgres" nor "nobody" exists: run as another user')
+})()
+
+/** @param {string} program @param {string[]} args */
+function run(program, args) {
+  const out = fs.openSync(log, 'a')
+  child = spawn(program, args, { cwd: dir, stdio: ['ignore', out, out], ...owner })
+  fs.closeSync(out)
+  return child
+}
+
+/** @param {import('node:child_process').ChildProcess} process @returns {Promise<number | NodeJS.Signals | null>} */
+const ended = (process) =>
+  new Promise((resolve, reject) => {
+    if (process.exitCode !== null || process.signalCode !== null) resolve(process.exitCode ?? process.signalCode)
+    process.once('error', reject)
+    process.once('exit', (code, signal) => resolve(code ?? signal))
+  })
+
+/**
+ * The folder to run PostgreSQL from: the package's own, or a copy where the server's user cannot reach that
+ * (a checkout below /root) or where npm did not run the package's postinstall, which makes the library links.
+ */
+function programs() {
+  const works = spawnSync(path.join(config.bin, 'postgres'), ['--version'], { cwd: dir, stdio: 'ignore', ...owner })
+  if (works.status === 0) return config.bin
+  const home = path.dirname(config.bin)
+  const copy = path.join(dir, 'native')
+  fs.cpSync(home, copy, { recursive: true, verbatimSymlinks: true })
+  for (const { source, target } of JSON.parse(fs.readFileSync(path.join(home, 'pg-symlinks.json'), 'utf8'))) {
+    const link = path.join(dir, target)
+    if (!fs.existsSync(link)) fs.symlinkSync(path.relative(path.dirname(link), path.join(dir, source)), link)
+  }
+  return path.join(copy, 'bin')
+}
+
+/** @returns {Promise<number>} a port that was free a moment ago */
+const freePort = () =>
+  new Promise((resolve, reject) => {
+    const probe = net.createServer().once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
+    })
+  })
+
+async function start() {
+  if (owner.uid !== undefined) fs.chownSync(dir, owner.uid, owner.gid)
+  tell({ dir })
+  const bin = programs()
+  const initdb = run(path.join(bin, 'initdb'), [
+    ...['-D', data, '-U', 'supabase_admin', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync'],
+    ...['--auth-local=trust', '--auth-host=scram-sha-256']
+  ])
+  if ((await ended(initdb)) !== 0) throw new Error('initdb failed')
+  fs.appendFileSync(path.join(data, 'postgresql.conf'), config.settings.join('\n').replaceAll('{dir}', dir))
+
+  for (let attempt = 1; ; attempt++) {
+    const port = await freePort()
+    const postgres = run(path.join(bin, 'postgres'), ['-D', data, '-p', String(port), '-k', dir])
+    const pidFile = path.join(data, 'postmaster.pid')
+    while (postgres.exitCode === null && postgres.signalCode === null) {
+      if (fs.existsSync(pidFile) && fs.readFileSync(pidFile, 'utf8').split('\n')[7]?.trim() === 'ready') {
+        tell({ port })
+        const how = await ended(postgres)
+        throw new Error(`PostgreSQL ended by itself (${how})`)
+      }
+      await sleep(10)
+    }
+    // Another process may have taken the port in between.
+    if (stopping || attempt === 5 || !/could not bind|Address already in use/.test(fs.readFileSync(log, 'utf8')))
+      throw new Error('PostgreSQL did not start')
+  }
+}
+
+/** @param {number} code */
+async function stop(code) {
+  if (stopping) return
+  stopping = true
+  if (child && child.exitCode === null && child.signalCode === null) {
+    const gone = ended(child)
+    child.kill('SIGQUIT') // the data goes away with the folder: no checkpoint needed
+    if ((await Promise.race([gone, sleep(8000, 'late')])) === 'late') child.kill('SIGKILL')
+    await gone.catch(() => {})
+  }
+  fs.rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
+  process.exit(code)
+}
+
+process.stdin.resume().on('close', () => stop(0))
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) process.on(signal, () => stop(0))
+process.stdout.on('error', () => {})
+start().catch((error) => {
+  if (stopping) return
+  const lines = fs.existsSync(log) ? fs.readFileSync(log, 'utf8').trim().split('\n').slice(-5) : []
+  tell({ error: [error.message, ...lines].join('\n  ') })
+  stop(1)
+})
