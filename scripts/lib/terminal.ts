@@ -1,6 +1,6 @@
 /** What every command does at the terminal: arguments, colours, errors, exit codes. */
 
-import { parseArgs, type ParseArgsConfig, styleText } from 'node:util'
+import { type ParseArgsConfig, parseArgs, styleText } from 'node:util'
 import { LOCAL_DATABASE_URL } from './database.ts'
 
 /** An error that is the user's to mend: printed without a stack trace. `code` 2 means wrong use. */

@@ -67,7 +67,13 @@ export async function startEdgeFunctions(key: string): Promise<EdgeFunctions> {
     const name = path.startsWith(PREFIX) ? path.slice(PREFIX.length) : ''
     const behaviour = behaviours.get(name)
     const bearer = request.headers.authorization?.replace(/^Bearer /, '') ?? ''
-    const call: Call = { function: name, method: request.method ?? '', key: bearer && describe(bearer), body, status: 0 }
+    const call: Call = {
+      function: name,
+      method: request.method ?? '',
+      key: bearer && describe(bearer),
+      body,
+      status: 0
+    }
     functions.calls.push(call)
     response.once('finish', () => {
       call.status = response.statusCode
@@ -76,7 +82,10 @@ export async function startEdgeFunctions(key: string): Promise<EdgeFunctions> {
     if (behaviour.respond) return behaviour.respond(request, response)
     if (bearer !== functions.key) return send(401, { error: 'Unauthorized' })
     const { status = 200, delay = 0, headers } = behaviour
-    setTimeout(() => send(status, behaviour.body ?? (status < 300 ? { ok: true } : { error: 'failed' }), headers), delay)
+    setTimeout(
+      () => send(status, behaviour.body ?? (status < 300 ? { ok: true } : { error: 'failed' }), headers),
+      delay
+    )
   }
 
   /**

@@ -9,7 +9,10 @@ function look(pid: number): { name: string; parent: number } {
     const [, name = '', rest = ''] = /^\d+ \((.*)\) \S (\d+)/s.exec(fs.readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? []
     return { name, parent: Number(rest) }
   } catch {
-    const [parent = '', ...name] = execFileSync('ps', ['-o', 'ppid=,comm=', '-p', `${pid}`]).toString().trim().split(' ')
+    const [parent = '', ...name] = execFileSync('ps', ['-o', 'ppid=,comm=', '-p', `${pid}`])
+      .toString()
+      .trim()
+      .split(' ')
     return { name: name.join(' '), parent: Number(parent) }
   }
 }

@@ -19,8 +19,8 @@ export interface Server {
   url(role: 'postgres' | 'supabase_admin', database?: string): string
   /** The same over the socket, where every role may log in without a password, as pg_cron's sessions do. */
   socketUrl(role: string, database: string): string
-  /** Creates a database: a fresh Supabase, or a copy of `template`. Resolves to its name. */
-  createDatabase(name: string, template?: string): Promise<string>
+  /** Creates a database: a fresh Supabase, or a copy of `template`. */
+  createDatabase(name: string, template?: string): Promise<void>
   /** What the server has logged so far. */
   log(): string
   /** Stops the server and removes its folder. */
@@ -107,6 +107,19 @@ export async function startServer(): Promise<Server> {
   })
   const port = Number(await next('port'))
 
+  const server = serverAt(dir, port)
+  await bootstrap(server, 'postgres')
+  return {
+    ...server,
+    async stop() {
+      supervisor.stdin.end()
+      await gone
+    }
+  }
+}
+
+/** A server that is running already, by its folder and port; stopping it is left to whoever started it. */
+export function serverAt(dir: string, port: number): Server {
   const server: Server = {
     dir,
     port,
@@ -115,23 +128,19 @@ export async function startServer(): Promise<Server> {
       `postgresql://${encodeURIComponent(role)}@/${database}?host=${encodeURIComponent(dir)}&port=${port}`,
     async createDatabase(name, template) {
       const admin = await connect(server.socketUrl('supabase_admin', 'template1'))
-      await admin.query(`create database "${name}"${template ? ` template "${template}" owner postgres` : ''}`)
+      await admin.query(`create database ${name} template ${template ?? 'template0'}`)
+      if (template) await admin.query(`alter database ${name} owner to postgres`)
       await admin.end()
-      if (!template) await bootstrap(name)
-      return name
+      if (!template) await bootstrap(server, name)
     },
     log: () => fs.readFileSync(path.join(dir, 'server.log'), 'utf8'),
-    async stop() {
-      supervisor.stdin.end()
-      await gone
-    }
+    stop: async () => {}
   }
-
-  async function bootstrap(database: string) {
-    const admin = await connect(server.socketUrl('supabase_admin', database))
-    await admin.query(fs.readFileSync(path.join(here, 'bootstrap.sql'), 'utf8'))
-    await admin.end()
-  }
-  await bootstrap('postgres')
   return server
+}
+
+async function bootstrap(server: Server, database: string) {
+  const admin = await connect(server.socketUrl('supabase_admin', database))
+  await admin.query(fs.readFileSync(path.join(here, 'bootstrap.sql'), 'utf8'))
+  await admin.end()
 }

@@ -54,7 +54,8 @@ begin
   loop
     waited := extract(epoch from clock_timestamp() - posted);
     select * into answer from net._http_response
-    where id = request and created > posted - interval '1 minute'; -- indexed on created alone
+    where id = request and created > posted - interval '1 minute' -- indexed on created alone
+    order by created desc limit 1;
     exit when found or waited >= give_up_after;
     commit; -- each look needs a new snapshot
     perform pg_sleep(least(greatest(0.02, 0.05 * waited), give_up_after - waited));

@@ -1,6 +1,7 @@
 /** Stand-in of pg_net's background worker: sends what is committed to net.http_request_queue. */
 
 import type pg from 'pg'
+import { Agent, request as httpRequest, interceptors } from 'undici'
 import { startWorker, type Worker } from './worker.ts'
 
 interface Request {
@@ -25,28 +26,36 @@ const reasons: Record<string, string> = {
   ENOTFOUND: "Couldn't resolve host name",
   EAI_AGAIN: "Couldn't resolve host name",
   ECONNRESET: 'Failure when receiving data from the peer',
-  UND_ERR_SOCKET: 'Transferred a partial file'
+  UND_ERR_SOCKET: 'Server returned nothing (no headers, no data)'
 }
+
+// pg_net follows redirects; a 301, 302 or 303 turns the POST into a GET, and another origin is not told Authorization.
+const redirecting = new Agent({ pipelining: 0 }).compose(interceptors.redirect({ maxRedirections: 20 }))
 
 /** Sends one request as pg_net does: redirects followed, null and empty headers left out, `timeout_milliseconds` in all. */
 async function send(request: Request, stopped: AbortSignal): Promise<Outcome> {
   const began = Date.now()
+  let answering = false
   const timeout = AbortSignal.timeout(request.timeout_milliseconds)
   try {
     const headers = Object.entries(request.headers ?? {}).filter((header): header is [string, string] => !!header[1])
     if (headers.some(([, value]) => /[\r\n]/.test(value)))
       throw new Error('the stand-in of pg_net sends no header with a line break (the real one does)')
-    const response = await fetch(request.url, {
-      method: request.method,
-      headers: { 'user-agent': 'pg_net/0.20.4', connection: 'close', ...Object.fromEntries(headers) },
-      body: request.body && new Uint8Array(request.body),
-      signal: AbortSignal.any([timeout, stopped])
+    const response = await httpRequest(request.url, {
+      dispatcher: redirecting,
+      method: request.method as 'POST',
+      headers: { 'user-agent': 'pg_net/0.20.4', ...Object.fromEntries(headers) },
+      body: request.body,
+      signal: AbortSignal.any([timeout, stopped]),
+      headersTimeout: 0,
+      bodyTimeout: 0
     })
-    const content = Buffer.from(await response.arrayBuffer())
+    answering = true
+    const content = Buffer.from(await response.body.arrayBuffer())
     const end = content.indexOf(0)
     return {
-      status: response.status,
-      headers: Object.fromEntries(response.headers),
+      status: response.statusCode,
+      headers: Object.fromEntries(Object.entries(response.headers).map(([name, value]) => [name, String(value)])),
       content: end < 0 ? content : content.subarray(0, end),
       timedOut: false
     }
@@ -54,8 +63,8 @@ async function send(request: Request, stopped: AbortSignal): Promise<Outcome> {
     const total = Date.now() - began
     if (timeout.aborted)
       return { timedOut: true, error: `Timeout of ${request.timeout_milliseconds} ms reached. Total time: ${total} ms` }
-    const cause = error instanceof Error ? (error.cause as { code?: string; message?: string } | undefined) : undefined
-    return { timedOut: false, error: reasons[cause?.code ?? ''] ?? cause?.message ?? String(error) }
+    const { code = '', message = String(error) } = error as { code?: string; message?: string }
+    return { timedOut: false, error: answering ? 'Transferred a partial file' : (reasons[code] ?? message) }
   }
 }
 
@@ -67,7 +76,9 @@ async function batch(session: pg.Client, stopped: AbortSignal): Promise<void> {
       delete from net.http_request_queue as queue
       using (select id from net.http_request_queue order by id limit 200) as next
       where queue.id = next.id returning queue.*`)
-    const outcomes = await Promise.all(taken.rows.map(async (request) => ({ request, ...(await send(request, stopped)) })))
+    const outcomes = await Promise.all(
+      taken.rows.map(async (request) => ({ request, ...(await send(request, stopped)) }))
+    )
     for (const { request, status, headers, content, timedOut, error } of outcomes)
       await session.query(
         `insert into net._http_response (id, status_code, content_type, headers, content, timed_out, error_msg)

@@ -31,7 +31,20 @@ export function startWorker(options: {
   turn: (session: pg.Client, signal: AbortSignal) => Promise<void>
 }): Worker {
   const stopped = new AbortController()
-  let wake = () => {}
+  let woken = false
+  let rise = () => {}
+  const wake = () => {
+    woken = true
+    rise()
+  }
+  const rest = (ms: number) =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, woken ? 0 : ms)
+      rise = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
 
   async function work() {
     const session = await connect(options.url, options.name)
@@ -41,20 +54,20 @@ export function startWorker(options: {
       wake()
     }
     session.on('end', end).on('error', end)
-    session.on('notification', () => wake())
+    session.on('notification', wake)
     stopped.signal.addEventListener('abort', end)
     if (stopped.signal.aborted) end()
     try {
       if (options.channel) await session.query(`listen ${options.channel}`)
-      while (!(await session.query('select to_regclass($1) as there', [options.needs])).rows[0].there)
-        await sleep(100, undefined, { signal: over.signal })
+      const there = async () =>
+        (await session.query('select to_regclass($1) as oid', [options.needs])).rows[0].oid !== null
+      while (!over.signal.aborted && !(await there())) await rest(100)
+      if (over.signal.aborted) return
       await options.begin?.(session)
       while (!over.signal.aborted) {
-        const woken = new Promise<void>((resolve) => {
-          wake = resolve
-        })
+        woken = false
         await options.turn(session, over.signal)
-        await Promise.race([woken, sleep(options.pause, undefined, { signal: over.signal, ref: false })])
+        await rest(options.pause)
       }
     } finally {
       stopped.signal.removeEventListener('abort', end)
@@ -70,7 +83,7 @@ export function startWorker(options: {
   })()
 
   return {
-    wake: () => wake(),
+    wake,
     async stop() {
       stopped.abort()
       await running

@@ -1,0 +1,124 @@
+/** What the tests share. */
+
+import { randomBytes } from 'node:crypto'
+import fs from 'node:fs'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type pg from 'pg'
+import { afterAll, inject } from 'vitest'
+import { connect } from '../lib/database.ts'
+import { serverAt } from './server.ts'
+import { type Project, ROOT, startProject } from './stack.ts'
+
+const folder = path.join(ROOT, 'supabase/migrations')
+
+/** The migration's text. */
+export const MIGRATION = fs.readFileSync(path.join(folder, fs.readdirSync(folder)[0] ?? ''), 'utf8')
+
+export const CRM = 'odoo-crm-sync-incremental'
+export const CHATTER = 'odoo-chatter-sync-hourly'
+
+/** A run of a job, as cron.job_run_details has it; `first` is the first line of return_message. */
+export interface Run {
+  runid: string
+  status: string
+  first: string
+  message: string
+  start: number
+  end: number
+}
+
+export interface TestProject extends Project {
+  /** The folder of the server. */
+  dir: string
+  /** A session as `postgres`. */
+  db: pg.Client
+  /** Rows of one query as `postgres`. */
+  rows<T = Record<string, string>>(sql: string, values?: unknown[]): Promise<T[]>
+  /** Fills both Vault rows: with the functions' own URL and key, unless told otherwise. */
+  fill(secrets?: { key?: string; url?: string }): Promise<void>
+  /** Starts a job and waits for its run to end. */
+  run(job: string): Promise<Run>
+  /** A session as supabase_admin, the superuser. */
+  admin: pg.Client
+  /** The last run of a job, once it has ended. */
+  ended(job: string, after: string): Promise<Run>
+}
+
+/** Applies the migration in the session's database; resolves to its warnings. */
+export async function migrateIn(db: pg.Client, migration = MIGRATION): Promise<string[]> {
+  const warnings: string[] = []
+  const collect = (notice: { severity?: string | undefined; message?: string | undefined }) => {
+    if (notice.severity === 'WARNING') warnings.push(notice.message ?? '')
+  }
+  db.on('notice', collect)
+  await db.query(migration).finally(() => db.off('notice', collect))
+  return warnings
+}
+
+let count = 0
+
+/** A project of this test file's own; gone when the file is done. */
+export async function testProject(template: 'fresh' | 'migrated' = 'migrated', key?: string): Promise<TestProject> {
+  const { dir, port } = inject('server')
+  const server = serverAt(dir, port)
+  const name = `test_${process.pid}_${++count}_${randomBytes(3).toString('hex')}`
+  await server.createDatabase(name, template)
+  const admin = await connect(server.url('supabase_admin', name))
+  if (template === 'migrated') await admin.query('update cron.job set database = current_database()')
+  const project = await startProject(server, name, key)
+  const db = await connect(project.url)
+  afterAll(async () => {
+    await Promise.all([db.end(), admin.end()])
+    await project.stop()
+  })
+
+  const rows = async <T>(sql: string, values?: unknown[]) => (await db.query(sql, values)).rows as T[]
+  const last = async (job: string) =>
+    (
+      await rows<Run>(
+        `select runid, status, return_message as message, split_part(return_message, E'\\n', 1) as first,
+           extract(epoch from start_time) * 1000 as start, extract(epoch from end_time) * 1000 as end
+         from cron.job_run_details join cron.job using (jobid) where jobname = $1 order by runid desc limit 1`,
+        [job]
+      )
+    )[0]
+  const ended = async (job: string, after: string) => {
+    for (;;) {
+      const run = await last(job)
+      if (run && BigInt(run.runid) > BigInt(after) && /succeeded|failed/.test(run.status)) return run
+      await sleep(20)
+    }
+  }
+  return Object.assign(project, {
+    dir,
+    db,
+    admin,
+    rows,
+    ended,
+    async fill(secrets: { key?: string; url?: string } = {}) {
+      const { key = project.functions.key, url = project.functions.url } = secrets
+      await rows(
+        `select vault.update_secret(id, case name when 'project_url' then $1 else $2 end)
+         from vault.secrets where name in ('service_role_key', 'project_url')`,
+        [url, key]
+      )
+    },
+    async run(job: string) {
+      const before = (await last(job))?.runid ?? '0'
+      const [found] = await rows<{ jobid: string }>('select jobid from cron.job where jobname = $1', [job])
+      if (!found) throw new Error(`no job ${job}`)
+      project.scheduler.runNow(found.jobid)
+      return ended(job, before)
+    }
+  })
+}
+
+/** Gives a job its own command with other durations, in seconds: what the function may take, and when to give up. */
+export async function shorten(project: TestProject, job: string, answerWithin: number, giveUpAfter: number) {
+  const [found] = await project.rows('select jobid, command from cron.job where jobname = $1', [job])
+  const command = found?.command
+    ?.replace(/answer_within constant numeric := [\d.]+/, `answer_within constant numeric := ${answerWithin}`)
+    .replace(/give_up_after constant numeric := [\d.]+/, `give_up_after constant numeric := ${giveUpAfter}`)
+  await project.rows('select cron.alter_job(job_id := $1, command := $2)', [found?.jobid, command])
+}
