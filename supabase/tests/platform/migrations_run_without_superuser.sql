@@ -1,0 +1,8 @@
+-- Test: postgres, which runs migrations and jobs, is no superuser and sees every job
+begin;
+select plan(3);
+select is(current_user::text, 'postgres', 'the tests run as postgres');
+select is((select rolsuper from pg_roles where rolname = 'postgres'), false, 'postgres is no superuser');
+select is((select rolbypassrls from pg_roles where rolname = 'postgres'), true, 'postgres bypasses row security: it sees the jobs of every role');
+select * from finish();
+rollback;
