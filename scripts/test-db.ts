@@ -1,7 +1,8 @@
 /** `npm run test:db`: the pgTAP files, on any Supabase database. */
 
+import { databaseUrl, open } from './lib/database.ts'
 import { type FileResult, runPgtap } from './lib/pgtap.ts'
-import { databaseUrl, main, readArguments, style } from './lib/terminal.ts'
+import { main, readArguments, style } from './lib/terminal.ts'
 
 const HELP = `
 Usage: npm run test:db -- [--db-url <url>]
@@ -24,7 +25,9 @@ function print({ file, passed, failed, complaints }: FileResult) {
 
 main(async () => {
   const { values } = readArguments(HELP, {})
-  const results = await runPgtap(databaseUrl(values['db-url']), print)
+  const url = databaseUrl(values['db-url'])
+  await (await open(url)).end()
+  const results = await runPgtap(url, print)
   const sum = (count: (result: FileResult) => number) => results.reduce((total, result) => total + count(result), 0)
   const failed = sum((result) => result.failed)
   process.stdout.write(`\n${sum((result) => result.passed)} passed, ${failed} failed\n`)

@@ -39,7 +39,9 @@ async function runFile(url: string, file: string): Promise<FileResult> {
   let output = ''
   let error: Error | undefined
   try {
-    const results = [await session.query({ text: fs.readFileSync(path.join(TESTS, file), 'utf8'), rowMode: 'array' })].flat()
+    const results = [
+      await session.query({ text: fs.readFileSync(path.join(TESTS, file), 'utf8'), rowMode: 'array' })
+    ].flat()
     output = results.flatMap((result) => result.rows.map((row: unknown[]) => row.join(''))).join('\n')
   } catch (thrown) {
     error = thrown as Error

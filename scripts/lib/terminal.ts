@@ -1,7 +1,6 @@
 /** What every command does at the terminal: arguments, colours, errors, exit codes. */
 
 import { type ParseArgsConfig, parseArgs, styleText } from 'node:util'
-import { LOCAL_DATABASE_URL } from './database.ts'
 
 /** An error that is the user's to mend: printed without a stack trace. `code` 2 means wrong use. */
 export class Failure extends Error {
@@ -38,14 +37,6 @@ export function readArguments<const T extends NonNullable<ParseArgsConfig['optio
   } catch (error) {
     throw new Failure(`${(error as Error).message}\n\n${help.trim()}`, 2)
   }
-}
-
-/** The database that was named: --db-url, else DATABASE_URL, else the Supabase CLI's local one. @throws Failure */
-export function databaseUrl(given: string | undefined): string {
-  const url = given ?? process.env.DATABASE_URL ?? LOCAL_DATABASE_URL
-  if (!/^postgres(ql)?:\/\/./.test(url))
-    throw new Failure('the database URL must look like postgresql://postgres:password@host:5432/postgres', 2)
-  return url
 }
 
 /** Runs a command: what it throws is printed as one message and becomes the exit code; DEBUG=1 adds the stack trace. */

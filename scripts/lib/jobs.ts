@@ -1,0 +1,56 @@
+/** The jobs in cron.job, and how to run one now. */
+
+import pg from 'pg'
+import { Failure } from './terminal.ts'
+
+export interface Job {
+  jobid: string
+  jobname: string
+  command: string
+}
+
+/** How a command ended. `message` is the reason, `more` its DETAIL and HINT lines. */
+export interface Verdict {
+  succeeded: boolean
+  message: string
+  more: string[]
+}
+
+/**
+ * A job of the session's role, by name.
+ * @throws Failure that lists the jobs where there is none of that name, or where it is running at the moment
+ */
+export async function findJob(session: pg.Client, name: string): Promise<Job> {
+  const { rows: there } = await session.query("select to_regclass('cron.job') is not null as pg_cron")
+  if (!there[0].pg_cron) throw new Failure('this database has no pg_cron: run the migration first')
+  const { rows: jobs } = await session.query<Job>(
+    'select jobid, jobname, command from cron.job where username = current_user and jobname is not null order by jobname'
+  )
+  const job = jobs.find(({ jobname }) => jobname === name)
+  if (!job) {
+    const names = jobs.map(({ jobname }) => jobname).join(', ')
+    throw new Failure(
+      `there is no job "${name}". ${names ? `Jobs: ${names}` : 'There are no jobs: run the migration first'}`
+    )
+  }
+  const { rows: running } = await session.query(
+    `select to_char(start_time at time zone 'utc', 'HH24:MI:SS') as since from cron.job_run_details
+     where jobid = $1 and status = 'running' and end_time is null`,
+    [job.jobid]
+  )
+  if (running[0])
+    throw new Failure(`${name} is running now, since ${running[0].since} GMT: try again when it has ended`)
+  return job
+}
+
+/** Runs a job's command as pg_cron would, as the only statement of the session. Throws where the session ends. */
+export async function runCommand(session: pg.Client, command: string): Promise<Verdict> {
+  try {
+    await session.query(command)
+    return { succeeded: true, message: '', more: [] }
+  } catch (error) {
+    if (!(error instanceof pg.DatabaseError)) throw error
+    const more = [error.detail && `DETAIL:  ${error.detail}`, error.hint && `HINT:  ${error.hint}`]
+    return { succeeded: false, message: error.message, more: more.filter((line) => typeof line === 'string') }
+  }
+}

@@ -1,0 +1,97 @@
+/** The two Vault rows that the jobs read. */
+
+import type pg from 'pg'
+import { Failure } from './terminal.ts'
+
+export type SecretName = 'service_role_key' | 'project_url'
+
+/** What a project URL may look like: the jobs check the same (http only where the host is local). */
+const PROJECT_URL =
+  /^(https:\/\/[a-z0-9.-]+(:[0-9]+)?|http:\/\/([a-z0-9-]+|[a-z0-9.-]+\.internal|127\.0\.0\.1)(:[0-9]+)?)\/?$/
+
+/** Why this cannot be project_url; undefined where it can. */
+export const urlProblem = (url: string): string | undefined =>
+  PROJECT_URL.test(url)
+    ? undefined
+    : 'it must be https://<ref>.supabase.co, without a path (http only for a local host)'
+
+/** @throws Failure where the database has no Vault */
+export async function requireVault(session: pg.Client): Promise<void> {
+  const { rows } = await session.query("select to_regclass('vault.decrypted_secrets') is not null as there")
+  if (!rows[0].there)
+    throw new Failure(
+      'this database has no Vault: run the migration first (`supabase db reset`, `supabase migration up`)'
+    )
+}
+
+/**
+ * Switches off, to the end of this transaction and as far as the role may, what could write a bound value to the server's
+ * log: log_min_duration_statement logs parameters with the statement.
+ */
+async function logNothing(session: pg.Client): Promise<void> {
+  await session.query(`
+    do $quiet$
+    declare
+      setting text[];
+    begin
+      foreach setting slice 1 in array array[
+        ['log_parameter_max_length', '0'], ['log_parameter_max_length_on_error', '0'],
+        ['log_min_duration_statement', '-1'], ['log_statement', 'none']
+      ] loop
+        begin
+          perform set_config(setting[1], setting[2], true);
+        exception when insufficient_privilege then null;
+        end;
+      end loop;
+    end
+    $quiet$`)
+}
+
+export type Written = 'created' | 'updated' | 'left as it was' | 'replaced (it could not be decrypted)'
+
+/**
+ * Writes secrets in one transaction, one writer at a time, each by update_secret: create_secret would leave the value in
+ * clear in the heap and the WAL. A row that is missing is created empty first; one that cannot be decrypted is replaced,
+ * since update_secret fails on it.
+ * @returns what was done with each
+ * @throws Failure where a value does not read back; nothing is written then
+ */
+export async function writeSecrets(
+  session: pg.Client,
+  secrets: Partial<Record<SecretName, string>>
+): Promise<Map<string, Written>> {
+  const done = new Map<string, Written>()
+  await session.query('begin')
+  try {
+    await logNothing(session)
+    await session.query("select pg_advisory_xact_lock(hashtext('vault.secrets of the cron jobs'))")
+    for (const [name, value] of Object.entries(secrets)) done.set(name, await writeSecret(session, name, value))
+    await session.query('commit')
+  } catch (error) {
+    await session.query('rollback').catch(() => {})
+    throw error
+  }
+  return done
+}
+
+async function writeSecret(session: pg.Client, name: string, value: string): Promise<Written> {
+  const read = async () =>
+    (await session.query('select decrypted_secret as value from vault.decrypted_secrets where name = $1', [name]))
+      .rows[0]
+  const description = (await session.query('select description from vault.secrets where name = $1', [name])).rows[0]
+
+  await session.query('savepoint reading')
+  let done: Written = description === undefined ? 'created' : 'updated'
+  try {
+    if ((await read())?.value === value) return 'left as it was'
+  } catch {
+    await session.query('rollback to savepoint reading')
+    await session.query('delete from vault.secrets where name = $1', [name])
+    done = 'replaced (it could not be decrypted)'
+  }
+  if (done !== 'updated')
+    await session.query("select vault.create_secret('', $1, $2)", [name, description?.description ?? ''])
+  await session.query('select vault.update_secret(id, $2) from vault.secrets where name = $1', [name, value])
+  if ((await read())?.value !== value) throw new Failure(`Vault secret "${name}" did not read back as it was written`)
+  return done
+}

@@ -1,0 +1,86 @@
+/** `npm run seed`: the two Vault rows of a local database. */
+
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { databaseUrl, isLocal, open, place } from './lib/database.ts'
+import { describe, problem } from './lib/keys.ts'
+import { Failure, main, readArguments } from './lib/terminal.ts'
+import { requireVault, urlProblem, writeSecrets } from './lib/vault.ts'
+
+const HELP = `
+Usage: npm run seed -- [--db-url <url>]
+
+Fills the Vault rows service_role_key and project_url of a local database, in one transaction.
+
+  On the Supabase CLI's local stack, key and URL come from \`supabase status\`.
+  On any other local database they come from the environment:
+    SUPABASE_SERVICE_ROLE_KEY or SERVICE_ROLE_KEY  the key
+    PROJECT_URL                                    where the database finds the edge functions
+
+Options:
+  --db-url <url>  the database, as postgres (default: DATABASE_URL, then the Supabase CLI's local database)
+  --help          this text
+
+Exit code: 0 done, 1 not, 2 wrong use
+`
+
+/** From inside the CLI's database container the API gateway has this name; localhost is the container itself. */
+const GATEWAY = 'http://api.supabase.internal:8000'
+
+interface Secrets {
+  from: string
+  key: string | undefined
+  url: string | undefined
+}
+
+/** What \`supabase status\` says, where the stack that it speaks of is the one this database belongs to. */
+async function fromStatus(database: string): Promise<Secrets | undefined> {
+  try {
+    const { stdout } = await promisify(execFile)('supabase', ['status', '-o', 'json'], { timeout: 20_000 })
+    const status: { DB_URL?: string; SERVICE_ROLE_KEY?: string } = JSON.parse(stdout.slice(stdout.indexOf('{')))
+    const port = (url: string) => new URL(url).port
+    if (!status.DB_URL || port(status.DB_URL) !== port(database) || !status.SERVICE_ROLE_KEY) return undefined
+    return { from: 'supabase status', key: status.SERVICE_ROLE_KEY, url: GATEWAY }
+  } catch {
+    return undefined // no CLI, no Docker, or no stack: the environment speaks
+  }
+}
+
+const fromEnvironment = (): Secrets => ({
+  from: 'the environment',
+  key: process.env.SUPABASE_SERVICE_ROLE_KEY || process.env.SERVICE_ROLE_KEY,
+  url: process.env.PROJECT_URL
+})
+
+main(async () => {
+  const { values, positionals } = readArguments(HELP, {})
+  if (positionals.length) throw new Failure(`unexpected argument\n\n${HELP.trim()}`, 2)
+  const database = databaseUrl(values['db-url'])
+  if (!isLocal(database))
+    throw new Failure(
+      `${place(database)} is not a local database, and seed writes local keys: update its Vault row instead`
+    )
+
+  const session = await open(database)
+  try {
+    await requireVault(session)
+    const { from, key, url } = (await fromStatus(database)) ?? fromEnvironment()
+    if (!key)
+      throw new Failure(
+        'no key: start the local stack (`supabase start`), or set SUPABASE_SERVICE_ROLE_KEY and PROJECT_URL'
+      )
+    const badKey = problem(key)
+    if (badKey) throw new Failure(`the key from ${from} cannot be the one the jobs send: ${badKey}`)
+    if (!url) throw new Failure('no URL: set PROJECT_URL to where the database finds the edge functions')
+    const badUrl = urlProblem(url)
+    if (badUrl) throw new Failure(`PROJECT_URL cannot be the project's URL: ${badUrl}`)
+
+    const done = await writeSecrets(session, { service_role_key: key, project_url: url })
+    process.stdout.write(`Vault of ${place(database)}, from ${from}:\n`)
+    process.stdout.write(`  service_role_key  ${done.get('service_role_key')}: ${describe(key)}\n`)
+    process.stdout.write(`  project_url       ${done.get('project_url')}: ${url}\n`)
+    return 0
+  } finally {
+    await session.end()
+  }
+})
