@@ -17,8 +17,15 @@ export interface FileResult {
   complaints: string[]
 }
 
+/** Every pgTAP file, relative to supabase/tests. */
+export const files = (): string[] =>
+  fs
+    .readdirSync(TESTS, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.sql'))
+    .sort()
+
 /** Whether a file's output is a plan kept, and what it says where it is not. */
-function read(file: string, output: string, error: Error | undefined): FileResult {
+export function read(file: string, output: string, error?: Error): FileResult {
   const parser = new Parser()
   parser.end(output)
   const { pass, fail, plan } = parser.results ?? { pass: 0, fail: 0, plan: { end: 0 } }
@@ -34,14 +41,17 @@ function read(file: string, output: string, error: Error | undefined): FileResul
   return { file, passed: pass, failed: complaints.length ? Math.max(1, fail) : fail, complaints }
 }
 
-async function runFile(url: string, file: string): Promise<FileResult> {
+/** Runs one file, named relative to supabase/tests, in a database that has pgTAP. */
+export async function runFile(
+  url: string,
+  file: string,
+  text = fs.readFileSync(path.join(TESTS, file), 'utf8')
+): Promise<FileResult> {
   const session = await connect(url)
   let output = ''
   let error: Error | undefined
   try {
-    const results = [
-      await session.query({ text: fs.readFileSync(path.join(TESTS, file), 'utf8'), rowMode: 'array' })
-    ].flat()
+    const results = [await session.query({ text, rowMode: 'array' })].flat()
     output = results.flatMap((result) => result.rows.map((row: unknown[]) => row.join(''))).join('\n')
   } catch (thrown) {
     error = thrown as Error
@@ -62,12 +72,11 @@ export async function runPgtap(url: string, report: (result: FileResult) => void
     await session.query('create extension if not exists pgtap with schema extensions')
     try {
       const results: FileResult[] = []
-      for (const file of fs.readdirSync(TESTS, { recursive: true, encoding: 'utf8' }).sort())
-        if (file.endsWith('.sql')) {
-          const result = await runFile(url, file)
-          report(result)
-          results.push(result)
-        }
+      for (const file of files()) {
+        const result = await runFile(url, file)
+        report(result)
+        results.push(result)
+      }
       return results
     } finally {
       if (rowCount === 0) await session.query('drop extension pgtap')

@@ -1,5 +1,6 @@
 /** What the tests share. */
 
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -121,4 +122,28 @@ export async function shorten(project: TestProject, job: string, answerWithin: n
     ?.replace(/answer_within constant numeric := [\d.]+/, `answer_within constant numeric := ${answerWithin}`)
     .replace(/give_up_after constant numeric := [\d.]+/, `give_up_after constant numeric := ${giveUpAfter}`)
   await project.rows('select cron.alter_job(job_id := $1, command := $2)', [found?.jobid, command])
+}
+
+export interface Ended {
+  code: number | null
+  out: string
+  err: string
+}
+
+/** Runs one of the commands in scripts/ and waits for it; `input` is its standard input. */
+export function script(name: string, args: string[], env: NodeJS.ProcessEnv = {}, input = ''): Promise<Ended> {
+  const child = spawn(process.execPath, ['--import', 'tsx', `scripts/${name}.ts`, ...args], {
+    cwd: ROOT,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env }
+  })
+  let out = ''
+  let err = ''
+  child.stdout.on('data', (chunk) => {
+    out += chunk
+  })
+  child.stderr.on('data', (chunk) => {
+    err += chunk
+  })
+  child.stdin.end(input)
+  return new Promise((resolve) => child.once('close', (code) => resolve({ code, out, err })))
 }
