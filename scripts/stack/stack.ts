@@ -48,7 +48,7 @@ export async function startProject(server: Server, database: string, key = legac
 
 /** Runs the Supabase CLI in this project, with its own files in `home`. @throws Error with what it printed */
 export async function supabase(home: string, ...args: string[]): Promise<string> {
-  const env = { ...process.env, HOME: home, DO_NOT_TRACK: '1', NO_COLOR: '1' }
+  const env = { ...process.env, HOME: home, TMPDIR: home, DO_NOT_TRACK: '1', NO_COLOR: '1' }
   const cli = path.join(ROOT, 'node_modules/supabase/dist/supabase.js')
   const ran = promisify(execFile)(process.execPath, [cli, ...args, '--workdir', ROOT, '--yes'], { env, cwd: ROOT })
   const { stdout, stderr } = await ran.catch((error) => {

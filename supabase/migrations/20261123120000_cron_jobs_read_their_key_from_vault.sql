@@ -73,11 +73,11 @@ begin
     raise '%function%: %', answer.error_msg;
   elsif answer.status_code not between 200 and 299 then
     begin
-      value := left(replace(answer.content, key, '[key]'), 500);
+      value := convert_from(convert_to(left(replace(answer.content, key, '[key]'), 500), 'utf8'), 'utf8'); -- checks it
     exception when character_not_in_repertoire then value := 'not UTF-8';
     end;
     raise '%function%: HTTP %', concat_ws(' ', answer.status_code,
-      replace(substring(answer.headers::text, '(?i)"sb-error-code": "([^"]*)'), key, '[key]')) using detail = coalesce(value, '');
+      replace(substring(answer.headers::text, '(?i)"sb-error-code": "([a-z0-9_-]+)"'), key, '[key]')) using detail = coalesce(value, '');
   end if;
 end
 $job$$template$;

