@@ -5,7 +5,7 @@ export default defineConfig({
     include: ['scripts/**/*.test.ts'],
     globalSetup: 'scripts/stack/testing.setup.ts',
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 4,
     testTimeout: 30_000,
     hookTimeout: 30_000
   }

@@ -136,12 +136,14 @@ describe('the Vault rows', () => {
   test('are written so that the clear text is in no file of the server', async () => {
     const found = async (text: string) => {
       await project.admin.query('checkpoint')
-      const folder = path.join(fs.realpathSync(project.dir), 'data')
-      const files = fs.readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
-      return files.some((file) => {
-        const name = path.join(file.parentPath, file.name)
-        return fs.existsSync(name) && fs.readFileSync(name).includes(text)
-      })
+      const [own] = await project.rows(
+        `select 'base/' || oid as folder from pg_database where datname = current_database()`
+      )
+      return ['pg_wal', own?.folder ?? ''].some((folder) =>
+        fs
+          .readdirSync(path.join(project.dir, 'data', folder), { withFileTypes: true })
+          .some((file) => file.isFile() && fs.readFileSync(path.join(file.parentPath, file.name)).includes(text))
+      )
     }
     const careful = secretKey()
     await project.rows(`select set_config('app.settings.service_role_key', $1, false)`, [careful])

@@ -53,10 +53,11 @@ async function stack(): Promise<number> {
   try {
     const [program, ...rest] = args
     if (program === undefined) {
-      for (const [name, value] of Object.entries(variables)) process.stdout.write(`${name}="${value}"\n`)
-      await new Promise((resolve) => {
+      const told = new Promise((resolve) => {
         for (const signal of signals) process.once(signal, resolve)
       })
+      for (const [name, value] of Object.entries(variables)) process.stdout.write(`${name}="${value}"\n`)
+      await told
       return 0
     }
     const command = spawn(program, rest, { stdio: 'inherit', env: { ...process.env, ...variables } })

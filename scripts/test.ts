@@ -1,0 +1,75 @@
+/** `npm test`: types, lint, vitest, and every pgTAP file on a stack of its own. The last line counts. */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { main, style } from './lib/terminal.ts'
+import { endWithNpm } from './stack/lifetime.ts'
+
+const began = Date.now()
+let running: ChildProcess | undefined
+
+/** Runs a program; resolves to its exit code and, where `keep` is set, to what it printed (which is shown too). */
+function run(program: string, args: string[], keep = false): Promise<{ code: number; out: string }> {
+  const child = spawn(program, args, { stdio: ['ignore', keep ? 'pipe' : 'inherit', 'inherit'] })
+  running = child
+  let out = ''
+  child.stdout?.on('data', (chunk) => {
+    out += chunk
+    process.stdout.write(chunk)
+  })
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ code: code ?? 1, out }))
+  })
+}
+
+const node = (...args: string[]) => [process.execPath, args] as const
+const bin = (name: string) => path.join('node_modules', name)
+
+function heading(text: string) {
+  const seconds = ((Date.now() - began) / 1000).toFixed(0)
+  process.stdout.write(`\n${style('bold', text)} ${style('dim', `${seconds} s`)}\n`)
+}
+
+main(async () => {
+  endWithNpm()
+  process.on('exit', () => running?.kill())
+  let passed = 0
+  let failed = 0
+  const count = (good: number, bad: number) => {
+    passed += good
+    failed += bad
+  }
+  const check = ({ code }: { code: number }) => (code ? count(0, 1) : count(1, 0))
+
+  heading('types')
+  check(await run(...node(bin('typescript/bin/tsc'), '--project', '.')))
+
+  heading('lint')
+  check(await run(...node(bin('@biomejs/biome/bin/biome'), 'check')))
+
+  heading('vitest')
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'vitest-'))
+  const file = path.join(folder, 'results.json')
+  try {
+    const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
+    const { code } = await run(...node(bin('vitest/vitest.mjs'), 'run', ...reporters))
+    const results = fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, 'utf8')) : {}
+    const { numPassedTests = 0, numFailedTests = 0 } = results
+    count(numPassedTests, code ? Math.max(1, numFailedTests) : numFailedTests)
+  } finally {
+    fs.rmSync(folder, { recursive: true })
+  }
+
+  heading('pgTAP')
+  const tsx = (script: string) => ['--import', 'tsx', `scripts/${script}.ts`]
+  const { code, out } = await run(...node(...tsx('stack'), process.execPath, ...tsx('test-db')), true)
+  const [, good = '0', bad = '0'] = /(\d+) passed, (\d+) failed\s*$/.exec(out) ?? []
+  count(Number(good), code ? Math.max(1, Number(bad)) : Number(bad))
+
+  heading('all')
+  process.stdout.write(`${passed} passed, ${failed} failed\n`)
+  return failed ? 1 : 0
+})
