@@ -2,7 +2,7 @@
 
 import fs from 'node:fs'
 import path from 'node:path'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { legacyKey, secretKey } from './stack/keys.ts'
 import { CHATTER, CRM, MIGRATION, migrateIn, type TestProject, testProject } from './stack/testing.ts'
 
@@ -10,6 +10,7 @@ let project: TestProject
 beforeEach(async () => {
   project = await testProject('fresh')
 })
+afterEach(() => project.stop())
 
 const migrate = () => migrateIn(project.db)
 const extensions = () =>

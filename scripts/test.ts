@@ -2,10 +2,9 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { main, style } from './lib/terminal.ts'
-import { endWithNpm } from './stack/lifetime.ts'
+import { endWithNpm, temporaryFolder } from './stack/lifetime.ts'
 
 const began = Date.now()
 let running: ChildProcess | undefined
@@ -35,6 +34,7 @@ function heading(text: string) {
 
 main(async () => {
   endWithNpm()
+  process.env.TMPDIR = await temporaryFolder()
   process.on('exit', () => running?.kill())
   let passed = 0
   let failed = 0
@@ -51,17 +51,12 @@ main(async () => {
   check(await run(...node(bin('@biomejs/biome/bin/biome'), 'check')))
 
   heading('vitest')
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'vitest-'))
-  const file = path.join(folder, 'results.json')
-  try {
-    const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
-    const { code } = await run(...node(bin('vitest/vitest.mjs'), 'run', ...reporters))
-    const results = fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, 'utf8')) : {}
-    const { numPassedTests = 0, numFailedTests = 0 } = results
-    count(numPassedTests, code ? Math.max(1, numFailedTests) : numFailedTests)
-  } finally {
-    fs.rmSync(folder, { recursive: true })
-  }
+  const file = path.join(process.env.TMPDIR, 'results.json')
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
+  const vitest = await run(...node(bin('vitest/vitest.mjs'), 'run', ...reporters))
+  const results = fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, 'utf8')) : {}
+  const { numPassedTests = 0, numFailedTests = 0 } = results
+  count(numPassedTests, vitest.code ? Math.max(1, numFailedTests) : numFailedTests)
 
   heading('pgTAP')
   const tsx = (script: string) => ['--import', 'tsx', `scripts/${script}.ts`]

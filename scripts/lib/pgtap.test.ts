@@ -77,6 +77,7 @@ describe('a pgTAP file', () => {
     const text =
       typeof broken === 'string' ? undefined : fs.readFileSync(`supabase/tests/${file}`, 'utf8').replaceAll(...broken)
     expect((await runFile(project.url, file, text)).failed).toBeGreaterThan(0)
+    await project.stop()
   })
 })
 

@@ -1,7 +1,10 @@
-/** Ends this process with the npm that started it. */
+/** What ends with what: this process with the npm that started it, a temporary folder with this process. */
 
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import fs from 'node:fs'
+import type { Socket } from 'node:net'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
 
 /** Name and parent of a process: from /proc, else (macOS) from ps. */
 function look(pid: number): { name: string; parent: number } {
@@ -23,15 +26,23 @@ function look(pid: number): { name: string; parent: number } {
  */
 export function endWithNpm(): void {
   if (process.env.npm_lifecycle_event === undefined) return
-  const { name, parent } = look(process.ppid)
-  const ancestors = /^npm/.test(name) ? [process.ppid] : [process.ppid, parent]
-  const alive = (pid: number) => {
-    try {
-      return process.kill(pid, 0)
-    } catch (error) {
-      return (error as NodeJS.ErrnoException).code === 'EPERM'
-    }
-  }
-  const first = process.ppid
-  setInterval(() => (process.ppid === first && ancestors.every(alive)) || process.exit(1), 200).unref()
+  const byShell = !/^npm/.test(look(process.ppid).name)
+  const ancestors = () => `${process.ppid} ${byShell ? look(process.ppid).parent : ''}`
+  const first = ancestors()
+  setInterval(() => ancestors() === first || process.exit(1), 300).unref()
+}
+
+/** A folder for temporary files that goes away with this process, SIGKILL included. */
+export async function temporaryFolder(): Promise<string> {
+  const janitor = spawn(process.execPath, [path.join(import.meta.dirname, 'janitor.mjs')], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+    detached: true
+  })
+  const folder = await new Promise<string>((resolve, reject) => {
+    createInterface(janitor.stdout).once('line', resolve)
+    janitor.once('exit', () => reject(new Error('no temporary folder could be made')))
+  })
+  janitor.unref() // it must not keep this process up
+  for (const pipe of [janitor.stdin, janitor.stdout]) (pipe as Socket).unref()
+  return folder
 }

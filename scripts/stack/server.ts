@@ -75,7 +75,7 @@ export async function startServer(name: EngineName = 'npm'): Promise<Server> {
   return {
     ...server,
     async stop() {
-      supervisor.stdin.end()
+      supervisor.stdin.end('stop')
       await gone
     }
   }

@@ -12,12 +12,14 @@ import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { sweep } from './sweep.mjs'
 
 /** @type {{ bin: string, settings: string[] }} */
 const config = JSON.parse(process.argv[2] ?? '')
 /** @type {import('node:child_process').ChildProcess | undefined} */
 let child
 let stopping = false
+let asked = false
 
 const dir = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), 'supabase-stack-'))
 const log = path.join(dir, 'server.log')
@@ -122,11 +124,15 @@ async function stop(code) {
     if ((await Promise.race([gone, sleep(8000, 'late')])) === 'late') child.kill('SIGKILL')
     await gone.catch(() => {})
   }
-  fs.rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
+  await sweep(dir, asked ? 0 : 600)
   process.exit(code)
 }
 
-process.stdin.resume().on('close', () => stop(0))
+// "stop" before the end of the input: whoever started this is alive, and nobody else writes to the folder any more.
+process.stdin.once('data', () => {
+  asked = true
+})
+process.stdin.on('close', () => stop(0))
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) process.on(signal, () => stop(0))
 process.stdout.on('error', () => {})
 start().catch((error) => {

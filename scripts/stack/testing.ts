@@ -59,7 +59,7 @@ export async function migrateIn(db: pg.Client, migration = MIGRATION): Promise<s
 
 let count = 0
 
-/** A project of this test file's own; gone when the file is done. */
+/** A project of this test file's own; gone when the file is done, or `stop` is called. */
 export async function testProject(template: 'fresh' | 'migrated' = 'migrated'): Promise<TestProject> {
   const { dir, port } = inject('server')
   const server = serverAt(dir, port)
@@ -69,10 +69,13 @@ export async function testProject(template: 'fresh' | 'migrated' = 'migrated'): 
   if (template === 'migrated') await admin.query('update cron.job set database = current_database()')
   const project = await startProject(server, name)
   const db = await connect(project.url)
-  afterAll(async () => {
-    await Promise.all([db.end(), admin.end()])
-    await project.stop()
-  })
+  const { stop } = project
+  let stopped: Promise<unknown> | undefined
+  project.stop = async () => {
+    stopped ??= Promise.all([db.end(), admin.end(), stop()])
+    await stopped
+  }
+  afterAll(project.stop)
 
   const rows = async <T>(sql: string, values?: unknown[]) => (await db.query(sql, values)).rows as T[]
   const last = async (job: string) =>
