@@ -1,6 +1,7 @@
 /** `npm run seed`: the two Vault rows of a local database. */
 
 import { execFile } from 'node:child_process'
+import fs from 'node:fs'
 import { promisify } from 'node:util'
 import { databaseUrl, isLocal, open, place } from './lib/database.ts'
 import { describe, problem } from './lib/keys.ts'
@@ -33,13 +34,22 @@ interface Secrets {
   url: string | undefined
 }
 
-/** What \`supabase status\` says, where the stack that it speaks of is the one this database belongs to. */
+/** The port of the CLI's local database, by supabase/config.toml. */
+function localPort(): string {
+  try {
+    return /^\[db\][^[]*?^port\s*=\s*(\d+)/ms.exec(fs.readFileSync('supabase/config.toml', 'utf8'))?.[1] ?? '54322'
+  } catch {
+    return '54322'
+  }
+}
+
+/** What the CLI says of the local stack, where this database is the one of that stack. */
 async function fromStatus(database: string): Promise<Secrets | undefined> {
+  if (new URL(database).port !== localPort()) return undefined
   try {
     const { stdout } = await promisify(execFile)('supabase', ['status', '-o', 'json'], { timeout: 20_000 })
-    const status: { DB_URL?: string; SERVICE_ROLE_KEY?: string } = JSON.parse(stdout.slice(stdout.indexOf('{')))
-    const port = (url: string) => new URL(url).port
-    if (!status.DB_URL || port(status.DB_URL) !== port(database) || !status.SERVICE_ROLE_KEY) return undefined
+    const status: { SERVICE_ROLE_KEY?: string } = JSON.parse(stdout.slice(stdout.indexOf('{')))
+    if (!status.SERVICE_ROLE_KEY) return undefined
     return { from: 'supabase status', key: status.SERVICE_ROLE_KEY, url: GATEWAY }
   } catch {
     return undefined // no CLI, no Docker, or no stack: the environment speaks

@@ -1,54 +1,16 @@
-/** `npm run stack`: what it gives a command, and that it leaves nothing behind, whatever ends it. */
+/** `npm run stack`: what it gives a command, and where it works. */
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { nothingLeft, temp } from './stack/leftovers.ts'
 import { ROOT } from './stack/stack.ts'
 import { script } from './stack/testing.ts'
 
-let temp: string // the only folder in which these stacks may leave something
-beforeAll(() => {
-  temp = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'leftovers-')))
-  fs.chmodSync(temp, 0o777)
-})
-afterAll(() => fs.rmSync(temp, { recursive: true, force: true }))
-
 const env = () => ({ TMPDIR: temp })
 const stack = (...args: string[]) => script('stack', args, env())
-
-/** Folders and processes that a stack in `temp` left. */
-function leftovers(): string[] {
-  const commands = fs.existsSync('/proc/self/cmdline')
-    ? fs
-        .readdirSync('/proc')
-        .filter((pid) => /^\d+$/.test(pid))
-        .map((pid) => {
-          try {
-            return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
-          } catch {
-            return '' // it ended meanwhile
-          }
-        })
-    : execFileSync('ps', ['-axo', 'command']).toString().split('\n')
-  const files = fs.readdirSync(temp).filter((name) => !name.startsWith('tsx-')) // tsx keeps its cache
-  return [...files, ...commands.filter((command) => command.includes(temp))]
-}
-const nothingLeft = () => expect.poll(leftovers, { timeout: 10_000 }).toEqual([])
-
-/** Starts a stack whose command says "ready" and then sleeps. */
-async function sleeping(program: string, args: string[]): Promise<ChildProcess> {
-  const child = spawn(program, [...args, '--empty', 'sh', '-c', 'echo ready; exec sleep 60'], {
-    cwd: ROOT,
-    env: { ...process.env, ...env() },
-    stdio: ['ignore', 'pipe', 'ignore']
-  })
-  await once(child.stdout as NodeJS.ReadableStream, 'data')
-  expect(leftovers()).not.toEqual([])
-  return child
-}
 
 describe('a command on the stack', () => {
   test('finds the migrated database, the functions and their key in its environment', async () => {
@@ -137,26 +99,6 @@ describe('the stack', () => {
   test('runs beside others', async () => {
     const ended = await Promise.all(['3', '4'].map((code) => stack('--empty', 'sh', '-c', `exit ${code}`)))
     expect(ended.map(({ code }) => code)).toEqual([3, 4])
-    await nothingLeft()
-  })
-
-  test.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'] as const)('leaves nothing after %s', async (signal) => {
-    const child = await sleeping(process.execPath, ['--import', 'tsx', 'scripts/stack.ts'])
-    child.kill(signal)
-    await nothingLeft()
-  })
-
-  test('leaves nothing after SIGKILL of the npm that started it', async () => {
-    const child = await sleeping('npm', ['run', '-s', 'stack', '--'])
-    child.kill('SIGKILL')
-    await nothingLeft()
-  })
-
-  test.each([200, 500, 1500])('leaves nothing after SIGKILL %i ms into its start', async (ms) => {
-    const args = ['--import', 'tsx', 'scripts/stack.ts', 'sleep', '60'] // at 1500 ms the CLI is migrating
-    const child = spawn(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...env() }, stdio: 'ignore' })
-    await new Promise((resolve) => setTimeout(resolve, ms))
-    child.kill('SIGKILL')
     await nothingLeft()
   })
 })

@@ -60,7 +60,11 @@ export async function startProject(server: Server, database: string, options = {
 export async function supabase(home: string, ...args: string[]): Promise<string> {
   const env = { ...process.env, HOME: home, TMPDIR: home, DO_NOT_TRACK: '1', NO_COLOR: '1' }
   const cli = path.join(ROOT, 'node_modules/supabase/dist/supabase.js')
-  const ran = promisify(execFile)(process.execPath, [cli, ...args, '--workdir', ROOT, '--yes'], { env, cwd: ROOT })
+  const leash = [path.join(ROOT, 'scripts/stack/leash.mjs'), process.execPath]
+  const ran = promisify(execFile)(process.execPath, [...leash, cli, ...args, '--workdir', ROOT, '--yes'], {
+    env,
+    cwd: ROOT
+  })
   const { stdout, stderr } = await ran.catch((error) => {
     throw new Error(`supabase ${args[0]} ${args[1]} failed:\n${error.stdout}${error.stderr}`)
   })

@@ -59,14 +59,26 @@ export async function migrateIn(db: pg.Client, migration = MIGRATION): Promise<s
 
 let count = 0
 
-/** A project of this test file's own; gone when the file is done, or `stop` is called. */
-export async function testProject(template: 'fresh' | 'migrated' = 'migrated'): Promise<TestProject> {
+/** A database of its own, without workers and functions: a copy of a template. Resolves to its name. */
+export async function testDatabase(template: 'fresh' | 'migrated'): Promise<string> {
   const { dir, port } = inject('server')
   const server = serverAt(dir, port)
   const name = `test_${process.pid}_${++count}_${randomBytes(3).toString('hex')}`
   await server.createDatabase(name, template)
+  if (template === 'migrated') {
+    const admin = await connect(server.url('supabase_admin', name))
+    await admin.query('update cron.job set database = current_database()')
+    await admin.end()
+  }
+  return name
+}
+
+/** A project of this test file's own; gone when the file is done, or `stop` is called. */
+export async function testProject(template: 'fresh' | 'migrated' = 'migrated'): Promise<TestProject> {
+  const { dir, port } = inject('server')
+  const server = serverAt(dir, port)
+  const name = await testDatabase(template)
   const admin = await connect(server.url('supabase_admin', name))
-  if (template === 'migrated') await admin.query('update cron.job set database = current_database()')
   const project = await startProject(server, name)
   const db = await connect(project.url)
   const { stop } = project
@@ -133,10 +145,12 @@ export interface Ended {
   err: string
 }
 
-/** Runs one of the commands in scripts/ and waits for it; `input` is its standard input. */
-export function script(name: string, args: string[], env: NodeJS.ProcessEnv = {}, input = ''): Promise<Ended> {
-  const child = spawn(process.execPath, ['--import', 'tsx', `scripts/${name}.ts`, ...args], {
-    cwd: ROOT,
+/** Runs one of the commands in scripts/ and waits for it. */
+export function script(name: string, args: string[], env: NodeJS.ProcessEnv = {}, cwd = ROOT): Promise<Ended> {
+  const tsx = import.meta.resolve('tsx')
+  const child = spawn(process.execPath, ['--import', tsx, path.join(ROOT, `scripts/${name}.ts`), ...args], {
+    cwd,
+    stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env }
   })
   let out = ''
@@ -147,6 +161,5 @@ export function script(name: string, args: string[], env: NodeJS.ProcessEnv = {}
   child.stderr.on('data', (chunk) => {
     err += chunk
   })
-  child.stdin.end(input)
   return new Promise((resolve) => child.once('close', (code) => resolve({ code, out, err })))
 }
