@@ -50,18 +50,26 @@ export function startScheduler(socketUrl: (role: string, database: string) => st
   const waiting = new Map<string, number>()
   const running = new Map<string, pg.Client | undefined>()
   let stopping = false
+  // The launcher has one session and does one thing at a time in it.
+  let queue: Promise<unknown> = Promise.resolve()
+  const ask = <T extends pg.QueryResultRow>(launcher: pg.Client, sql: string, values: unknown[] = []) => {
+    const answer = queue.catch(() => {}).then(() => launcher.query<T>(sql, values))
+    queue = answer
+    return answer
+  }
 
   async function run(launcher: pg.Client, job: Job) {
-    const details = await launcher.query<{ runid: string }>(
+    const details = await ask<{ runid: string }>(
+      launcher,
       `insert into cron.job_run_details (jobid, database, username, command, status)
        values ($1, $2, $3, $4, 'starting') returning runid`,
       [job.jobid, job.database, job.username, job.command]
     )
     const runid = details.rows[0]?.runid
     // pg_cron does this too, unless cron.log_statement is off: whatever a command holds is in the server log.
-    await launcher.query('select cron._log($1)', [`cron job ${job.jobid} starting: ${job.command}`])
+    await ask(launcher, 'select cron._log($1)', [`cron job ${job.jobid} starting: ${job.command}`])
     const record = (assignments: string, ...values: unknown[]) =>
-      stopping || launcher.query(`update cron.job_run_details set ${assignments} where runid = $1`, [runid, ...values])
+      stopping || ask(launcher, `update cron.job_run_details set ${assignments} where runid = $1`, [runid, ...values])
     try {
       const session = await connect(socketUrl(job.username, job.database), 'pg_cron')
       running.set(job.jobid, session)
@@ -91,7 +99,7 @@ export function startScheduler(socketUrl: (role: string, database: string) => st
   /** Starts what is due. A job that is still running is started again when it has ended: one instance at a time. */
   async function turn(launcher: pg.Client) {
     const now = Date.now()
-    const { rows: jobs } = await launcher.query<Job & { active: boolean }>('select * from cron.job')
+    const { rows: jobs } = await ask<Job & { active: boolean }>(launcher, 'select * from cron.job')
     for (const job of jobs) {
       const next = due.get(job.jobid)
       if (next?.schedule !== job.schedule)
