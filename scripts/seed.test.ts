@@ -66,7 +66,7 @@ test("on the CLI's stack takes the key from supabase status, and the URL that it
   fs.mkdirSync(path.join(folder, 'bin'))
   fs.writeFileSync(path.join(folder, 'bin/supabase'), `#!/bin/sh\necho '${status}'\n`, { mode: 0o755 })
   const env = environment({ PATH: `${folder}/bin:${process.env.PATH}` })
-  const { code, out } = await script('seed', [], env, folder)
+  const { code, out } = await script('seed', [], env, { cwd: folder })
   fs.rmSync(folder, { recursive: true })
   expect(code).toBe(0)
   expect(out).toContain('from supabase status')

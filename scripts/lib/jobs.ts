@@ -1,12 +1,15 @@
 /** The jobs in cron.job, and how to run one now. */
 
+import { Cron } from 'croner'
 import pg from 'pg'
 import { Failure } from './terminal.ts'
 
 export interface Job {
   jobid: string
   jobname: string
+  schedule: string
   command: string
+  active: boolean
 }
 
 /** How a command ended. `message` is the reason, `more` its DETAIL and HINT lines. */
@@ -16,16 +19,34 @@ export interface Verdict {
   more: string[]
 }
 
+/** The named jobs of the session's role. @throws Failure where the database has no pg_cron */
+export async function ownJobs(session: pg.Client): Promise<Job[]> {
+  const { rows: there } = await session.query("select to_regclass('cron.job') is not null as pg_cron")
+  if (!there[0].pg_cron) throw new Failure('this database has no pg_cron: run the migration first')
+  const { rows } = await session.query<Job>(
+    `select jobid, jobname, schedule, command, active from cron.job
+     where username = current_user and jobname is not null order by jobname`
+  )
+  return rows
+}
+
+/** @throws Failure where the job is running at the moment */
+export async function refuseWhileRunning(session: pg.Client, job: Job): Promise<void> {
+  const { rows: running } = await session.query(
+    `select to_char(start_time at time zone 'utc', 'HH24:MI:SS') as since from cron.job_run_details
+     where jobid = $1 and status = 'running' and end_time is null`,
+    [job.jobid]
+  )
+  if (running[0])
+    throw new Failure(`${job.jobname} is running now, since ${running[0].since} GMT: try again when it has ended`)
+}
+
 /**
  * A job of the session's role, by name.
  * @throws Failure that lists the jobs where there is none of that name, or where it is running at the moment
  */
 export async function findJob(session: pg.Client, name: string): Promise<Job> {
-  const { rows: there } = await session.query("select to_regclass('cron.job') is not null as pg_cron")
-  if (!there[0].pg_cron) throw new Failure('this database has no pg_cron: run the migration first')
-  const { rows: jobs } = await session.query<Job>(
-    'select jobid, jobname, command from cron.job where username = current_user and jobname is not null order by jobname'
-  )
+  const jobs = await ownJobs(session)
   const job = jobs.find(({ jobname }) => jobname === name)
   if (!job) {
     const names = jobs.map(({ jobname }) => jobname).join(', ')
@@ -33,13 +54,7 @@ export async function findJob(session: pg.Client, name: string): Promise<Job> {
       `there is no job "${name}". ${names ? `Jobs: ${names}` : 'There are no jobs: run the migration first'}`
     )
   }
-  const { rows: running } = await session.query(
-    `select to_char(start_time at time zone 'utc', 'HH24:MI:SS') as since from cron.job_run_details
-     where jobid = $1 and status = 'running' and end_time is null`,
-    [job.jobid]
-  )
-  if (running[0])
-    throw new Failure(`${name} is running now, since ${running[0].since} GMT: try again when it has ended`)
+  await refuseWhileRunning(session, job)
   return job
 }
 
@@ -53,4 +68,12 @@ export async function runCommand(session: pg.Client, command: string): Promise<V
     const more = [error.detail && `DETAIL:  ${error.detail}`, error.hint && `HINT:  ${error.hint}`]
     return { succeeded: false, message: error.message, more: more.filter((line) => typeof line === 'string') }
   }
+}
+
+/** Milliseconds since 1970 of a schedule's first time after `from`. Times are GMT, as pg_cron's are. */
+export function nextTime(schedule: string, from: number): number {
+  const seconds = /^\s*(\d+)\s+seconds?\s*$/i.exec(schedule)?.[1]
+  if (seconds) return from + Number(seconds) * 1000
+  const pattern = schedule.replace(/\$/g, 'L') // pg_cron's sign for the last day of the month
+  return new Cron(pattern, { timezone: 'UTC' }).nextRun(new Date(from))?.getTime() ?? Number.POSITIVE_INFINITY
 }

@@ -25,10 +25,11 @@ export async function requireVault(session: pg.Client): Promise<void> {
 }
 
 /**
- * Switches off, to the end of this transaction and as far as the role may, what could write a bound value to the server's
- * log: log_min_duration_statement logs parameters with the statement.
+ * Switches off, as far as the role may, what could write a bound value to the server's log: log_min_duration_statement
+ * logs parameters with the statement.
+ * @param until the end of the transaction or of the session
  */
-async function logNothing(session: pg.Client): Promise<void> {
+export async function logNothing(session: pg.Client, until: 'transaction' | 'session'): Promise<void> {
   await session.query(`
     do $quiet$
     declare
@@ -39,12 +40,29 @@ async function logNothing(session: pg.Client): Promise<void> {
         ['log_min_duration_statement', '-1'], ['log_statement', 'none']
       ] loop
         begin
-          perform set_config(setting[1], setting[2], true);
+          perform set_config(setting[1], setting[2], ${until === 'transaction'});
         exception when insufficient_privilege then null;
         end;
       end loop;
     end
     $quiet$`)
+}
+
+/**
+ * What a row holds: its value, null where it cannot be decrypted, undefined where it is missing.
+ * @throws pg's error where the role may not read Vault
+ */
+export async function readSecret(session: pg.Client, name: SecretName): Promise<string | null | undefined> {
+  try {
+    const { rows } = await session.query(
+      'select decrypted_secret as value from vault.decrypted_secrets where name = $1',
+      [name]
+    )
+    return rows[0]?.value
+  } catch (error) {
+    if ((error as { code?: string }).code?.startsWith('22')) return null // data exception: the ciphertext is broken
+    throw error
+  }
 }
 
 export type Written = 'created' | 'updated' | 'left as it was' | 'replaced (it could not be decrypted)'
@@ -63,9 +81,10 @@ export async function writeSecrets(
   const done = new Map<string, Written>()
   await session.query('begin')
   try {
-    await logNothing(session)
+    await logNothing(session, 'transaction')
     await session.query("select pg_advisory_xact_lock(hashtext('vault.secrets of the cron jobs'))")
-    for (const [name, value] of Object.entries(secrets)) done.set(name, await writeSecret(session, name, value))
+    for (const [name, value] of Object.entries(secrets))
+      done.set(name, await writeSecret(session, name as SecretName, value))
     await session.query('commit')
   } catch (error) {
     await session.query('rollback').catch(() => {})
@@ -74,24 +93,20 @@ export async function writeSecrets(
   return done
 }
 
-async function writeSecret(session: pg.Client, name: string, value: string): Promise<Written> {
-  const read = async () =>
-    (await session.query('select decrypted_secret as value from vault.decrypted_secrets where name = $1', [name]))
-      .rows[0]
-  const description = (await session.query('select description from vault.secrets where name = $1', [name])).rows[0]
-
+async function writeSecret(session: pg.Client, name: SecretName, value: string): Promise<Written> {
+  const { rows } = await session.query('select description from vault.secrets where name = $1', [name])
   await session.query('savepoint reading')
-  let done: Written = description === undefined ? 'created' : 'updated'
-  try {
-    if ((await read())?.value === value) return 'left as it was'
-  } catch {
+  const present = await readSecret(session, name)
+  if (present === value) return 'left as it was'
+  if (present === null) {
     await session.query('rollback to savepoint reading')
     await session.query('delete from vault.secrets where name = $1', [name])
-    done = 'replaced (it could not be decrypted)'
   }
-  if (done !== 'updated')
-    await session.query("select vault.create_secret('', $1, $2)", [name, description?.description ?? ''])
+  if (typeof present !== 'string')
+    await session.query("select vault.create_secret('', $1, $2)", [name, rows[0]?.description ?? ''])
   await session.query('select vault.update_secret(id, $2) from vault.secrets where name = $1', [name, value])
-  if ((await read())?.value !== value) throw new Failure(`Vault secret "${name}" did not read back as it was written`)
-  return done
+  if ((await readSecret(session, name)) !== value)
+    throw new Failure(`Vault secret "${name}" did not read back as it was written: nothing was changed`)
+  if (present === undefined) return 'created'
+  return present === null ? 'replaced (it could not be decrypted)' : 'updated'
 }

@@ -145,20 +145,27 @@ export interface Ended {
   err: string
 }
 
-/** Runs one of the commands in scripts/ and waits for it. */
-export function script(name: string, args: string[], env: NodeJS.ProcessEnv = {}, cwd = ROOT): Promise<Ended> {
+/** Runs one of the commands in scripts/ and waits for it; without `input` its standard input is /dev/null. */
+export function script(
+  name: string,
+  args: string[],
+  env: NodeJS.ProcessEnv = {},
+  options: { cwd?: string; input?: string } = {}
+): Promise<Ended> {
+  const { cwd = ROOT, input } = options
   const tsx = import.meta.resolve('tsx')
   const child = spawn(process.execPath, ['--import', tsx, path.join(ROOT, `scripts/${name}.ts`), ...args], {
     cwd,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env }
   })
   let out = ''
   let err = ''
-  child.stdout.on('data', (chunk) => {
+  child.stdin?.on('error', () => {}).end(input)
+  child.stdout?.on('data', (chunk) => {
     out += chunk
   })
-  child.stderr.on('data', (chunk) => {
+  child.stderr?.on('data', (chunk) => {
     err += chunk
   })
   return new Promise((resolve) => child.once('close', (code) => resolve({ code, out, err })))

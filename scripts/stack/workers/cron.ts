@@ -1,8 +1,8 @@
 /** Stand-in of pg_cron's launcher, in libpq mode as Supabase runs it: starts due jobs, each in a session of its own. */
 
-import { Cron } from 'croner'
 import pg from 'pg'
 import { connect } from '../../lib/database.ts'
+import { nextTime } from '../../lib/jobs.ts'
 import { hangUp, startWorker, type Worker } from './worker.ts'
 
 interface Job {
@@ -11,14 +11,6 @@ interface Job {
   command: string
   database: string
   username: string
-}
-
-/** Milliseconds since 1970 of a schedule's first time after `from`. Times are GMT, as pg_cron's are. */
-function nextTime(schedule: string, from: number): number {
-  const seconds = /^\s*(\d+)\s+seconds?\s*$/i.exec(schedule)?.[1]
-  if (seconds) return from + Number(seconds) * 1000
-  const pattern = schedule.replace(/\$/g, 'L') // pg_cron's sign for the last day of the month
-  return new Cron(pattern, { timezone: 'UTC' }).nextRun(new Date(from))?.getTime() ?? Number.POSITIVE_INFINITY
 }
 
 /** A failed statement as libpq words it, which is what pg_cron stores on Supabase. */

@@ -1,0 +1,207 @@
+/** rotate as ops run it: the key is checked, tried, written and read back; where anything fails, nothing is changed. */
+
+import { spawn } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { beforeAll, beforeEach, expect, test } from 'vitest'
+import { fingerprint } from './lib/keys.ts'
+import { legacyKey, secretKey } from './stack/keys.ts'
+import { ROOT } from './stack/stack.ts'
+import { CHATTER, CRM, script, shorten, type TestProject, testProject } from './stack/testing.ts'
+
+let project: TestProject
+let old: string
+beforeAll(async () => {
+  project = await testProject()
+  old = project.functions.key
+})
+beforeEach(async () => {
+  for (const name of ['odoo-crm-sync', 'odoo-chatter-sync']) project.functions.behave(name)
+  project.functions.key = old
+  project.functions.calls.length = 0
+  await project.fill()
+})
+
+const rotate = (key: string | undefined, args: string[] = [], env: NodeJS.ProcessEnv = {}) =>
+  script('rotate', ['--db-url', project.url, ...args], env, key === undefined ? {} : { input: key })
+const inVault = async () =>
+  (await project.rows(`select decrypted_secret as key from vault.decrypted_secrets where name = 'service_role_key'`))[0]
+    ?.key
+
+test('a key that the functions take is written, and the next run of both jobs uses it', async () => {
+  const key = secretKey()
+  project.functions.key = key
+  const { code, out, err } = await rotate(`${key}\n`)
+  expect({ code, err }).toEqual({ code: 0, err: '' })
+  expect(await inVault()).toBe(key)
+  expect(out).toContain(`Rotated: service_role_key updated, and read back as secret key ${fingerprint(key)}`)
+  expect(out).toContain(`revoke the old key (legacy service_role key ${fingerprint(old)})`)
+  for (const job of [CRM, CHATTER]) {
+    expect(out).toMatch(new RegExp(`${job} runs next at \\d{4}-\\d\\d-\\d\\dT\\d\\d:(00|15|30|45)Z`))
+    expect(await project.run(job)).toMatchObject({ status: 'succeeded' })
+  }
+})
+
+test('a key that the functions refuse is not written', async () => {
+  const { code, out, err } = await rotate(secretKey())
+  expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(/the functions refuse the new key/) })
+  expect(out).toMatch(/✗ odoo-crm-sync-incremental {2}odoo-crm-sync: HTTP 401/)
+  expect(await inVault()).toBe(old)
+})
+
+test('a function that fails otherwise leaves the question open, and the key as it was', async () => {
+  const key = secretKey()
+  project.functions.key = key
+  project.functions.behave('odoo-chatter-sync', { status: 503 })
+  const { code, out, err } = await rotate(key)
+  expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(/could not be told.*--no-try/) })
+  expect(out).toMatch(
+    /✗ odoo-chatter-sync-hourly {2}odoo-chatter-sync: HTTP 503[\s\S]*✓ odoo-crm-sync-incremental {2}2xx/
+  )
+  expect(await inVault()).toBe(old)
+})
+
+test('the trial sends what the job sends, with the new key', async () => {
+  const key = secretKey()
+  project.functions.key = key
+  await rotate(key, ['--dry-run'])
+  expect(project.functions.calls.map(({ key, ...call }) => call).sort((a, b) => a.body.localeCompare(b.body))).toEqual([
+    { function: 'odoo-crm-sync', method: 'POST', body: '{"mode": "incremental"}', status: 200 },
+    { function: 'odoo-chatter-sync', method: 'POST', body: '{"mode": "missing"}', status: 200 }
+  ])
+  expect(await inVault()).toBe(old)
+})
+
+test('--no-try writes without a call', async () => {
+  const key = secretKey()
+  expect((await rotate(key, ['--no-try'])).code).toBe(0)
+  expect(await inVault()).toBe(key)
+  expect(project.functions.calls).toEqual([])
+})
+
+test('the same key as now is nothing to do', async () => {
+  const before = await project.rows('select * from vault.secrets')
+  expect(await rotate(old)).toMatchObject({ code: 0, out: expect.stringMatching(/the same: nothing to do/) })
+  expect(await project.rows('select * from vault.secrets')).toEqual(before)
+})
+
+test.each(['missing', 'broken', 'empty'])('a row that is %s gets the key', async (state) => {
+  if (state === 'missing') await project.rows(`delete from vault.secrets where name = 'service_role_key'`)
+  if (state === 'broken')
+    await project.admin.query(`update vault.secrets set secret = 'x' where name = 'service_role_key'`)
+  if (state === 'empty') await project.fill({ key: '' })
+  const { code } = await rotate(old)
+  expect(code).toBe(0)
+  expect(await inVault()).toBe(old)
+})
+
+test('an opaque key is taken with a note', async () => {
+  project.functions.key = 'an-opaque-key'
+  expect(await rotate('an-opaque-key')).toMatchObject({ code: 0, out: expect.stringMatching(/note: it is neither/) })
+  expect(await inVault()).toBe('an-opaque-key')
+})
+
+const year = 365 * 24 * 3600
+const refused: [string, () => string | undefined, string[], number, RegExp][] = [
+  ['an anon key', () => legacyKey({ role: 'anon' }), [], 1, /it is the anon key/],
+  ['a publishable key', () => 'sb_publishable_x', [], 1, /it is the publishable key/],
+  ['an expired key', () => legacyKey({ exp: Math.floor(Date.now() / 1000) - year }), [], 1, /expired on \d{4}-/],
+  [
+    'a key of another project',
+    () => legacyKey({ ref: 'zyxwvutsrqponmlkjihg' }),
+    [],
+    1,
+    /is of project zyxwv\w+, and project_url of abcde/
+  ],
+  ['a key with white space', () => 'sb_secret_ x', [], 1, /white space/],
+  ['two line breaks', () => `${secretKey()}\n\n`, [], 1, /white space/],
+  ['empty standard input', () => '', [], 1, /no key: pipe it/],
+  ['no standard input', () => undefined, [], 1, /no key: pipe it/],
+  ['a key as an argument', () => undefined, [secretKey()], 2, /does not belong in the arguments/],
+  ['an unknown option', () => undefined, ['--key', 'x'], 2, /Unknown option '--key'/]
+]
+test.each(refused)('%s: says so, changes nothing, prints no key', async (_name, key, args, exit, message) => {
+  await project.fill({ url: 'https://abcdefghijklmnopqrst.supabase.co' })
+  const { code, out, err } = await rotate(key(), args)
+  expect(code).toBe(exit)
+  expect(err).toMatch(message)
+  expect(out + err).not.toMatch(/eyJ|sb_secret_\w|\n {4}at /)
+  expect(await inVault()).toBe(old)
+  expect(project.functions.calls).toEqual([])
+})
+
+test('a job that is running is left to end first', async () => {
+  project.functions.behave('odoo-crm-sync', { delay: 1500 })
+  const run = project.run(CRM)
+  await expect.poll(() => project.rows(`select 1 from cron.job_run_details where status = 'running'`)).toHaveLength(1)
+  expect(await rotate(secretKey())).toMatchObject({ code: 1, err: expect.stringMatching(/is running now/) })
+  await run
+  expect(await inVault()).toBe(old)
+})
+
+test("a job whose command is not the migration's cannot be tried", async () => {
+  const [job] = await project.rows('select jobid, command from cron.job where jobname = $1', [CRM])
+  await project.rows('select cron.alter_job($1, command := $2)', [
+    job?.jobid,
+    `select 'service_role_key', decrypted_secret from vault.decrypted_secrets`
+  ])
+  const { code, err } = await rotate(secretKey())
+  await project.rows('select cron.alter_job($1, command := $2)', [job?.jobid, job?.command])
+  expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(/is not the migration's.*--no-try/) })
+})
+
+test('two rotations at once end with one of the two keys', async () => {
+  const keys = [secretKey(), secretKey()]
+  const ended = await Promise.all(keys.map((key) => rotate(key, ['--no-try'])))
+  expect(ended.map(({ code }) => code)).toEqual([0, 0])
+  expect(keys).toContain(await inVault())
+})
+
+test('killed at any point, Vault holds the old key or the new', { timeout: 60_000 }, async () => {
+  const key = secretKey()
+  project.functions.key = key
+  await shorten(project, CRM, 5, 20)
+  for (const ms of [150, 300, 350, 400, 450, 500]) {
+    await project.fill({ key: old })
+    const child = spawn(process.execPath, ['--import', 'tsx', 'scripts/rotate.ts', '--db-url', project.url], {
+      cwd: ROOT
+    })
+    child.stdin.on('error', () => {}).end(key)
+    await sleep(ms)
+    child.kill('SIGKILL')
+    await sleep(200)
+    expect([old, key]).toContain(await inVault())
+  }
+})
+
+test('neither key reaches the server log, the statistics, the sessions, the process list or the output', async () => {
+  const admin = project.admin
+  const database = project.database
+  for (const setting of [`log_statement = 'ddl'`, 'log_min_duration_statement = 0', 'log_min_error_statement = debug5'])
+    await admin.query(`alter database ${database} set ${setting}`)
+  const key = secretKey()
+  project.functions.key = key
+  project.functions.behave('odoo-crm-sync', { delay: 300 })
+  let listed = ''
+  const watching = setInterval(async () => {
+    const { rows } = await admin.query('select query from pg_stat_activity')
+    listed += JSON.stringify(rows)
+  }, 20)
+  const child = script('rotate', [], { DATABASE_URL: project.url }, { input: key })
+  const { execFileSync } = await import('node:child_process')
+  while (!project.functions.calls.length) {
+    listed += execFileSync('ps', ['axww', '-o', 'args']).toString()
+    await sleep(50)
+  }
+  const wrong = await rotate(secretKey())
+  const { code, out, err } = await child
+  clearInterval(watching)
+  expect(code).toBe(0)
+  expect(wrong.code).toBe(1)
+  const { rows: statistics } = await admin.query('select query from extensions.pg_stat_statements')
+  const log = (await import('node:fs')).readFileSync(`${project.dir}/server.log`, 'utf8')
+  expect(log).toMatch(/duration: .*(execute|statement|parse|bind)/) // the log does log
+  for (const text of [out + err, listed, JSON.stringify(statistics), log])
+    for (const secret of [key, old]) expect(text.includes(secret)).toBe(false)
+  for (const setting of ['log_statement', 'log_min_duration_statement', 'log_min_error_statement'])
+    await admin.query(`alter database ${database} reset ${setting}`)
+})
