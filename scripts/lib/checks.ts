@@ -1,0 +1,576 @@
+/** What doctor looks at. Reads only. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import type pg from 'pg'
+import { isLocal, place } from './database.ts'
+import { nextTime } from './jobs.ts'
+import { claims, describe, kind, problem } from './keys.ts'
+import { migrationFile, type WantedJob, wantedJobs } from './migration.ts'
+import { logNothing, readSecret, type SecretName, urlProblem } from './vault.ts'
+
+export type Group = 'database' | 'vault' | 'jobs' | 'runs' | 'responses' | 'leaks'
+/** A failure means that a sync did not or will not run authenticated, or that a key is exposed; unseen: no right to look. */
+export type Level = 'ok' | 'warning' | 'failure' | 'unseen'
+
+export interface Finding {
+  group: Group
+  /** Names the check, for programs. */
+  check: string
+  level: Level
+  title: string
+  expected?: string
+  actual?: string
+  /** The statement or command that mends it. */
+  mend?: string
+}
+
+/** The last runs of one job, newest last. Times are ISO 8601 in GMT. */
+export interface JobRuns {
+  job: string
+  runs: { status: string; at: string | null; reason: string }[]
+  lastSuccess: string | null
+  lastFailure: { at: string | null; reason: string } | null
+}
+
+export interface Report {
+  database: string
+  findings: Finding[]
+  runs: JobRuns[]
+}
+
+const MINUTE = 60_000
+const DAY = 24 * 60 * MINUTE
+const NAMES: SecretName[] = ['service_role_key', 'project_url']
+
+/** What a literal key looks like in SQL text; the migration looks for the same. */
+const KEY_SHAPE = String.raw`eyJ[\w-]{10,}(\.[\w-]*){0,2}|sb_secret_[\w-]+`
+const BEARER = String.raw`(?i)bearer\s+(?:'+\s*(?:\|\||,)\s*'+)?([^\s'"\\$%<({][^\s'"\\$]{7,})(?=['"\\$])`
+
+const literal = (text: string) => `'${text.replaceAll("'", "''")}'`
+const iso = (date: Date | null) => (date ? `${date.toISOString().slice(0, 16)}Z` : null)
+
+interface Patient {
+  session: pg.Client
+  url: string
+  add(group: Group, check: string, level: Level, title: string, more?: Partial<Finding>): void
+  /** Rows, or undefined where the role may not look; that is noted under `what` then. */
+  see<T extends pg.QueryResultRow>(
+    group: Group,
+    what: string,
+    sql: string,
+    values?: unknown[]
+  ): Promise<T[] | undefined>
+}
+
+/** Examines one database. @throws pg's error where the session ends */
+export async function examine(session: pg.Client, url: string): Promise<Report> {
+  const findings: Finding[] = []
+  const unseen = new Set<string>()
+  const patient: Patient = {
+    session,
+    url,
+    add: (group, check, level, title, more = {}) => findings.push({ group, check, level, title, ...more }),
+    async see(group, what, sql, values) {
+      try {
+        return (await session.query(sql, values)).rows as never
+      } catch (error) {
+        if ((error as { code?: string }).code !== '42501') throw error
+        if (!unseen.has(what)) patient.add(group, 'rights', 'unseen', what, { actual: (error as Error).message })
+        unseen.add(what)
+        return undefined
+      }
+    }
+  }
+  await logNothing(session, 'session')
+  const extensions = await checkDatabase(patient)
+  const key = extensions.has('supabase_vault') ? await checkVault(patient) : undefined
+  const runs: JobRuns[] = []
+  if (extensions.has('pg_cron')) {
+    const wanted = await wantedJobs(session)
+    await checkJobs(patient, wanted)
+    for (const job of wanted) await checkRuns(patient, job, runs)
+    await checkHistory(patient)
+  }
+  if (extensions.has('pg_net')) await checkResponses(patient, extensions.has('pg_cron'))
+  await checkLeaks(patient, key, extensions)
+  return { database: place(url), findings, runs }
+}
+
+async function checkDatabase({ session, add, see }: Patient): Promise<Set<string>> {
+  const { rows } = await session.query('select current_setting($1) as version, current_user as role', [
+    'server_version'
+  ])
+  add('database', 'version', 'ok', `PostgreSQL ${rows[0].version.split(' ')[0]}, as ${rows[0].role}`)
+
+  const create: Record<string, string> = {
+    pg_cron: 'create extension if not exists pg_cron;',
+    pg_net: 'create extension if not exists pg_net with schema extensions;',
+    supabase_vault: 'create extension if not exists supabase_vault;'
+  }
+  const { rows: found } = await session.query<{ name: string; version: string }>(
+    'select extname as name, extversion as version from pg_extension where extname = any($1)',
+    [Object.keys(create)]
+  )
+  const missing = Object.keys(create).filter((name) => !found.some((extension) => extension.name === name))
+  for (const name of missing)
+    add('database', 'extension', 'failure', `${name} is not installed`, {
+      mend: `${create[name]} -- then the migration, ${migrationFile()}`
+    })
+  if (found.length)
+    add('database', 'extension', 'ok', found.map(({ name, version }) => `${name} ${version}`).join(', '))
+  const extensions = new Set(found.map(({ name }) => name))
+
+  const alive = async (like: string) =>
+    (
+      await session.query(
+        'select from pg_stat_activity where application_name like $1 and datname = current_database()',
+        [like]
+      )
+    ).rowCount
+  const { rows: rights } = await session.query(`select pg_has_role('pg_read_all_stats', 'usage') as yes`)
+  const workers: [string, string, string, string][] = [
+    [
+      'pg_cron',
+      'launcher',
+      'pg_cron scheduler',
+      'restart the database: Dashboard > Project Settings > General > Restart project'
+    ],
+    [
+      'pg_net',
+      'worker',
+      'pg_net %',
+      'select net.worker_restart(); -- and where that does not help, restart the database'
+    ]
+  ]
+  for (const [extension, check, like, mend] of workers) {
+    if (!extensions.has(extension)) continue
+    if (!rights[0].yes) {
+      add('database', 'rights', 'unseen', `${extension}'s ${check}`, {
+        actual: 'the role is not a member of pg_read_all_stats'
+      })
+      continue
+    }
+    // It is away for about a second when it restarts.
+    for (let tries = 0; tries < 6 && !(await alive(like)); tries++) await sleep(500)
+    if (await alive(like)) add('database', check, 'ok', `${extension}'s ${check} is running`)
+    else add('database', check, 'failure', `${extension}'s ${check} is not running`, { mend })
+  }
+
+  const { rows: settings } = await session.query(
+    `select current_setting('default_transaction_read_only') as readonly, current_database() as database, current_user as role,
+       (select setting::int from pg_settings where name = 'statement_timeout') as timeout,
+       quote_ident(current_database()) as quoted`
+  )
+  const { readonly, quoted, role, timeout } = settings[0]
+  if (readonly === 'on')
+    add('database', 'read-only', 'failure', 'the database is read-only: no job runs', {
+      expected: 'default_transaction_read_only is off (Supabase turns it on when the disk is full)',
+      actual: 'on',
+      mend: `begin read write; alter database ${quoted} reset default_transaction_read_only; commit;`
+    })
+  const jobs = extensions.has('pg_cron')
+    ? await see('jobs', 'cron.job', 'select from cron.job where username = current_user')
+    : []
+  if (jobs?.length && timeout > 0 && timeout < 115_000)
+    add('database', 'statement_timeout', 'warning', 'statement_timeout ends a run before it gives up', {
+      expected: '0, or 115 s or more',
+      actual: `${timeout / 1000} s`,
+      mend: `alter role ${role} in database ${quoted} set statement_timeout = '2min';`
+    })
+  return extensions
+}
+
+/** @returns the present key, where there is one and the role may see it */
+async function checkVault({ session, url, add, see }: Patient): Promise<string | undefined> {
+  if (!(await see('vault', 'Vault', 'select from vault.decrypted_secrets where false'))) return undefined
+  const values: Partial<Record<SecretName, string>> = {}
+  for (const name of NAMES) {
+    const value = await readSecret(session, name)
+    const fill = `select vault.update_secret(id, '<value>') from vault.secrets where name = ${literal(name)};`
+    const create = `select vault.update_secret(vault.create_secret('', ${literal(name)}), '<value>');`
+    const remove = `delete from vault.secrets where name = ${literal(name)};`
+    const wrong = typeof value === 'string' && (name === 'project_url' ? urlProblem(value) : problem(value))
+    const fail = (what: string, mend: string) =>
+      add('vault', name, 'failure', `Vault secret "${name}" ${what}`, { mend })
+    if (value === undefined) fail('is missing', create)
+    else if (value === null)
+      fail('cannot be decrypted: somebody wrote to vault.secrets directly', `${remove} ${create}`)
+    else if (value === '') fail('is empty', fill)
+    else if (wrong) fail(`is malformed: ${wrong}`, fill)
+    else {
+      values[name] = value
+      add('vault', name, 'ok', `${name}: ${name === 'project_url' ? value : describe(value)}`)
+    }
+  }
+  const key = values.service_role_key
+  const projectUrl = values.project_url
+  const project = /^https:\/\/([a-z0-9]+)\.supabase\.co\b/.exec(projectUrl ?? '')?.[1]
+  const mendUrl = "select vault.update_secret(id, '<value>') from vault.secrets where name = 'project_url';"
+  if (key) checkKey(key, project, add)
+  if (project && isLocal(url))
+    add(
+      'vault',
+      'production',
+      'warning',
+      "a local database's project_url is a hosted project: its jobs call that project",
+      {
+        actual: projectUrl ?? '',
+        mend: `${mendUrl} -- or npm run seed`
+      }
+    )
+  const { hostname, username } = new URL(url)
+  const ref = /^db\.([a-z0-9]{20})\.supabase\.co$/.exec(hostname)?.[1] ?? /^[\w-]+\.([a-z0-9]{20})$/.exec(username)?.[1]
+  if (project && ref && project !== ref)
+    add('vault', 'project', 'failure', 'project_url is another project than this database', {
+      expected: `https://${ref}.supabase.co`,
+      actual: projectUrl ?? '',
+      mend: mendUrl
+    })
+  return key
+}
+
+function checkKey(key: string, project: string | undefined, add: Patient['add']): void {
+  const { exp, ref } = claims(key) ?? {}
+  const mend = 'npm run rotate'
+  if (exp !== undefined && exp * 1000 < Date.now() + 30 * DAY) {
+    const expired = exp * 1000 < Date.now()
+    const on = new Date(exp * 1000).toISOString().slice(0, 10)
+    add('vault', 'expiry', expired ? 'failure' : 'warning', `the key ${expired ? 'expired' : 'expires'} on ${on}`, {
+      mend
+    })
+  }
+  if (ref && project && ref !== project)
+    add('vault', 'project', 'failure', 'the key is of another project than project_url', {
+      expected: project,
+      actual: ref,
+      mend
+    })
+  if (kind(key) === 'legacy service_role')
+    add('vault', 'legacy', 'warning', 'the key is a legacy key: Supabase deprecates them by the end of 2026', {
+      mend: `${mend} # with a secret key, once the functions take it`
+    })
+}
+
+interface CronJob {
+  jobid: string
+  jobname: string | null
+  schedule: string
+  command: string
+  database: string
+  username: string
+  active: boolean
+  own: boolean
+  here: boolean
+  literal: boolean
+  functions: boolean
+}
+
+async function checkJobs({ add, see }: Patient, wanted: WantedJob[]): Promise<void> {
+  const jobs = await see<CronJob>(
+    'jobs',
+    'cron.job',
+    `select job.*, database = current_database() as here, command ~ $1 or command ~ $2 as literal,
+       command ~ '/functions/v1/|functions\\.supabase' as functions
+     from cron.job order by jobid`,
+    [KEY_SHAPE, BEARER]
+  )
+  if (!jobs) return
+  const again = `run the migration again: ${migrationFile()}`
+  for (const { name, schedule, command } of wanted) {
+    const named = jobs.filter((job) => job.jobname === name)
+    // The job that runs as the migration's role: the one with the Vault command, else the first.
+    const job = named.find((one) => one.username === 'postgres') ?? named[0]
+    if (!job) {
+      add('jobs', 'missing', 'failure', `there is no job ${name}`, { mend: again })
+      continue
+    }
+    let fine = true
+    const fault = (check: string, level: Level, title: string, more: Partial<Finding>) => {
+      fine = false
+      add('jobs', check, level, title, more)
+    }
+    for (const twin of named.filter((one) => one !== job))
+      fault(
+        'twin',
+        'failure',
+        `role ${twin.username} has a second job ${name} (${twin.jobid}), with a command of its own`,
+        {
+          mend:
+            twin.username === 'supabase_admin'
+              ? 'ask Supabase support to unschedule it'
+              : `grant "${twin.username}" to postgres; set role "${twin.username}"; select cron.unschedule(${literal(name)}); reset role;`
+        }
+      )
+    if (job.literal)
+      fault('literal', 'failure', `the command of ${name} carries a literal key`, {
+        mend: `${again}; then revoke that key`
+      })
+    else if (job.command !== command)
+      fault('command', 'failure', `the command of ${name} is not the migration's`, {
+        ...difference(command, job.command),
+        mend: again
+      })
+    if (!job.active)
+      fault('paused', 'failure', `${name} is paused`, {
+        mend: `select cron.alter_job(job_id := ${job.jobid}, active := true);`
+      })
+    if (!job.here)
+      fault('database', 'failure', `${name} runs in another database`, {
+        actual: job.database,
+        mend: `select cron.alter_job(job_id := ${job.jobid}, database := current_database());`
+      })
+    if (job.schedule !== schedule)
+      fault('schedule', 'warning', `the schedule of ${name} was changed`, {
+        expected: schedule,
+        actual: job.schedule,
+        mend: `select cron.alter_job(job_id := ${job.jobid}, schedule := ${literal(schedule)});`
+      })
+    if (fine) add('jobs', 'job', 'ok', `${name} (${job.jobid}): ${job.schedule}, active, the migration's command`)
+  }
+  for (const job of jobs)
+    if (job.literal && !wanted.some(({ name }) => name === job.jobname))
+      add(
+        'jobs',
+        'foreign',
+        'warning',
+        `job ${job.jobid} (${job.jobname ?? 'without a name'}) carries a literal key${job.functions ? ' to an edge function' : ''}`,
+        {
+          mend: 'read the key from Vault in its command, then revoke the literal one'
+        }
+      )
+}
+
+/** The first line in which two commands differ, keys taken out. */
+function difference(expected: string, actual: string): Pick<Finding, 'expected' | 'actual'> {
+  const [want, have] = [expected.split('\n'), actual.split('\n')]
+  const at = want.findIndex((line, index) => line !== have[index])
+  const show = (line: string | undefined) =>
+    line === undefined ? '(nothing)' : line.trim().replace(new RegExp(KEY_SHAPE, 'g'), '[key]').slice(0, 120)
+  const line = at < 0 ? want.length : at
+  return { expected: show(want[line]), actual: `${show(have[line])} (line ${line + 1})` }
+}
+
+async function checkRuns({ add, see }: Patient, wanted: WantedJob, report: JobRuns[]): Promise<void> {
+  interface Row {
+    runid: string
+    status: string
+    start: Date | null
+    reason: string | null
+    stuck: boolean
+  }
+  const jobs = await see<CronJob>(
+    'jobs',
+    'cron.job',
+    `select *, database = current_database() as here from cron.job where jobname = $1 order by username <> 'postgres' limit 1`,
+    [wanted.name]
+  )
+  const job = jobs?.[0]
+  if (!job) return
+  const runs = await see<Row>(
+    'runs',
+    'cron.job_run_details',
+    `select runid, status, start_time as start, split_part(return_message, E'\\n', 1) as reason,
+       status not in ('succeeded', 'failed') and coalesce(start_time, '-infinity') < now() - interval '3 minutes' as stuck
+     from cron.job_run_details where jobid = $1 order by runid desc limit 500`,
+    [job.jobid]
+  )
+  if (!runs) return
+  const reason = (run: Row) => (run.reason ?? '').replace(/^ERROR: +/, '')
+  const ended = runs.filter(({ status }) => status === 'succeeded' || status === 'failed')
+  const success = ended.find(({ status }) => status === 'succeeded')
+  const failure = ended.find(({ status }) => status === 'failed')
+  report.push({
+    job: wanted.name,
+    runs: runs
+      .slice(0, 20)
+      .reverse()
+      .map((run) => ({ status: run.status, at: iso(run.start), reason: reason(run) })),
+    lastSuccess: iso(success?.start ?? null),
+    lastFailure: failure ? { at: iso(failure.start), reason: reason(failure) } : null
+  })
+
+  for (const run of runs.filter(({ stuck }) => stuck))
+    add('runs', 'unfinished', 'warning', `run ${run.runid} of ${wanted.name} has not ended for over three minutes`, {
+      actual: run.status,
+      mend: `update cron.job_run_details set status = 'failed', return_message = 'marked by hand', end_time = now() where runid = ${run.runid};`
+    })
+  const [last] = ended
+  if (!last) {
+    if (job.active)
+      add('runs', 'never', 'warning', `${wanted.name} has not run yet`, { mend: `npm run run-job -- ${wanted.name}` })
+    return
+  }
+  const now = Date.now()
+  const next = nextTime(job.schedule, now)
+  const interval = nextTime(job.schedule, next) - next
+  const patience = 2 * interval + 3 * MINUTE
+  const since = success?.start?.getTime() ?? 0
+  const first = runs.at(-1)?.start?.getTime() ?? now
+  const overdue = success ? now - since > patience : now - first > patience
+  const isRefused = last.status === 'failed' && /: HTTP 40[13]\b/.test(reason(last))
+  if (isRefused)
+    add('runs', 'refused', 'failure', `${wanted.name}: the last run was refused`, {
+      actual: reason(last),
+      mend: 'npm run rotate'
+    })
+  else if (overdue && job.active)
+    add(
+      'runs',
+      'overdue',
+      'failure',
+      `${wanted.name} has had no success for over ${Math.round(patience / MINUTE)} minutes`,
+      {
+        expected: `a success every ${Math.round(interval / MINUTE)} minutes`,
+        actual:
+          `last success ${iso(success?.start ?? null) ?? 'never'}; last run ${iso(last.start)}: ${last.status} ${last.status === 'failed' ? reason(last) : ''}`.trim(),
+        mend:
+          last.status === 'failed'
+            ? `npm run run-job -- ${wanted.name} # and mend what it says`
+            : 'see whether pg_cron is running'
+      }
+    )
+  else if (last.status === 'failed')
+    add('runs', 'failed', 'warning', `${wanted.name}: the last run failed`, {
+      actual: reason(last),
+      mend: `npm run run-job -- ${wanted.name}`
+    })
+  else {
+    const recent = ended.filter((run) => run.status === 'failed' && now - (run.start?.getTime() ?? 0) < DAY)
+    const reasons = [...new Set(recent.map(reason))].map(
+      (text) => `${recent.filter((run) => reason(run) === text).length} × ${text}`
+    )
+    if (recent.length)
+      add('runs', 'recovered', 'warning', `${wanted.name} runs, but failed in the last day`, {
+        actual: reasons.join('; ')
+      })
+    else add('runs', 'success', 'ok', `${wanted.name}: last success ${iso(last.start)}`)
+  }
+}
+
+async function checkHistory({ add, see }: Patient): Promise<void> {
+  const [size] =
+    (await see<{ bytes: string; pretty: string }>(
+      'runs',
+      'cron.job_run_details',
+      `select pg_total_relation_size('cron.job_run_details') as bytes, pg_size_pretty(pg_total_relation_size('cron.job_run_details')) as pretty`
+    )) ?? []
+  if (!size) return
+  if (Number(size.bytes) < 100 * 1024 * 1024) add('runs', 'history', 'ok', `the history takes ${size.pretty}`)
+  else
+    add('runs', 'history', 'warning', 'the history is large: pg_cron never purges it', {
+      expected: 'under 100 MB',
+      actual: size.pretty,
+      mend: `select cron.schedule('purge-cron-history', '30 3 * * *', $$delete from cron.job_run_details where end_time < now() - interval '30 days'$$);`
+    })
+}
+
+async function checkResponses({ add, see }: Patient, cron: boolean): Promise<void> {
+  const rows = await see<{ answer: string; n: number }>(
+    'responses',
+    'net._http_response',
+    `select case when timed_out then 'timeout' else coalesce(status_code::text, 'no connection') end as answer, count(*)::int as n
+     from net._http_response where created > now() - interval '6 hours' group by 1 order by 2 desc`
+  )
+  if (!rows) return
+  add(
+    'responses',
+    'answers',
+    'ok',
+    rows.length
+      ? `last six hours: ${rows.map(({ answer, n }) => `${n} × ${answer}`).join(', ')}`
+      : 'none in the last six hours'
+  )
+  const refused = rows.filter(({ answer }) => /^40[13]$/.test(answer)).reduce((sum, { n }) => sum + n, 0)
+  const known = cron
+    ? await see<{ n: number }>(
+        'runs',
+        'cron.job_run_details',
+        `select count(*)::int as n from cron.job_run_details where status = 'failed' and return_message ~ ': HTTP 40[13]'
+           and start_time > now() - interval '6 hours' - interval '3 minutes'`
+      )
+    : []
+  const hidden = refused - (known?.[0]?.n ?? 0)
+  if (hidden > 0 && known)
+    add('responses', 'hidden', 'warning', `${hidden} answers of 401 or 403 that no failed run accounts for`, {
+      actual: 'another caller of pg_net (a job without this check, a trigger, a webhook) has a key that is refused',
+      mend: `select jobid, jobname from cron.job where command ~ 'http_post'; -- and Dashboard > Integrations > Webhooks`
+    })
+}
+
+/** Where SQL text is kept. `place` names a thing, `text` is what may hold a key. */
+const PLACES: { what: string; needs: string; sql: string; mend: string }[] = [
+  {
+    what: 'job',
+    needs: 'cron.job',
+    sql: `select 'job ' || jobid || coalesce(' (' || jobname || ')', '') as place, command as text from cron.job`,
+    mend: 'read it from Vault in that command, then npm run rotate'
+  },
+  {
+    what: 'history',
+    needs: 'cron.job_run_details',
+    sql: `select 'cron.job_run_details' as place, concat_ws(' ', command, return_message) as text from cron.job_run_details`,
+    mend: `update cron.job_run_details as run set command = replace(command, key, '[key]'), return_message = replace(return_message, key, '[key]') from (select decrypted_secret as key from vault.decrypted_secrets where name = 'service_role_key') as vault where status in ('succeeded', 'failed') and strpos(concat_ws(' ', command, return_message), key) > 0;`
+  },
+  {
+    what: 'migrations',
+    needs: 'supabase_migrations.schema_migrations',
+    sql: `select 'migration ' || version as place, array_to_string(statements, ' ') as text from supabase_migrations.schema_migrations`,
+    mend: 'npm run rotate: it is in your repository, too'
+  },
+  {
+    what: 'functions',
+    needs: 'pg_proc',
+    sql: `select 'function ' || oid::regprocedure as place, prosrc as text from pg_proc where pronamespace <> 'pg_catalog'::regnamespace`,
+    mend: 'read it from Vault in that function, then npm run rotate'
+  },
+  {
+    what: 'triggers',
+    needs: 'pg_trigger',
+    sql: `select 'trigger ' || tgname || ' on ' || tgrelid::regclass as place, encode(tgargs, 'escape') as text from pg_trigger`,
+    mend: 'a webhook of the dashboard keeps its headers there: replace it by a function that reads Vault, then npm run rotate'
+  },
+  {
+    what: 'statistics',
+    needs: 'extensions.pg_stat_statements',
+    sql: `select 'pg_stat_statements' as place, query as text from extensions.pg_stat_statements`,
+    mend: 'select extensions.pg_stat_statements_reset();'
+  }
+]
+
+/** Key-like literals anywhere, and the present key itself anywhere but in Vault. */
+async function checkLeaks(
+  { session, add, see }: Patient,
+  key: string | undefined,
+  extensions: Set<string>
+): Promise<void> {
+  const searched: string[] = []
+  for (const { what, needs, sql, mend } of PLACES) {
+    const { rows: there } = await session.query(
+      `select exists (select from pg_class join pg_namespace as n on n.oid = relnamespace where n.nspname || '.' || relname in ($1, 'pg_catalog.' || $1)) as yes`,
+      [needs]
+    )
+    if (!there[0].yes) continue
+    const rows = await see<{ place: string; present: boolean; n: number }>(
+      'leaks',
+      needs,
+      `select place, present, count(*)::int as n from (
+         select place, coalesce(strpos(text, $1) > 0, false) as present from (${sql}) as texts
+         where strpos(text, $1) > 0 or text ~ $2 or text ~ $3) as found
+       group by place, present order by present desc, place limit 20`,
+      [key ?? null, KEY_SHAPE, BEARER]
+    )
+    if (!rows) continue
+    searched.push(what)
+    for (const { place, present, n } of rows) {
+      const where = n > 1 ? `${place} (${n} times)` : place
+      if (present) add('leaks', 'present', 'failure', `the present key stands in ${where}`, { mend })
+      else if (what !== 'job')
+        add('leaks', 'literal', 'warning', `something that looks like a key stands in ${where}`, {
+          ...(what === 'history' ? { mend: `run the migration again: ${migrationFile()}; then revoke that key` } : {})
+        })
+    }
+  }
+  if (key === undefined && extensions.has('supabase_vault'))
+    add('leaks', 'rights', 'unseen', 'the present key elsewhere', { actual: 'the key in Vault is not known' })
+  add('leaks', 'searched', 'ok', `searched: ${searched.join(', ')}`)
+}
