@@ -124,8 +124,9 @@ create function cron._log(message text) returns void
 language plpgsql as $$ begin raise log '%', message; end $$;
 revoke execute on function cron._log from public;
 
-grant usage on schema cron to postgres;
+grant usage on schema cron to postgres with grant option;
 grant select on all sequences in schema cron to public;
 grant select on cron.job to public;
+grant select on cron.job, cron.job_run_details to postgres with grant option;
 grant select, delete on cron.job_run_details to public;
 grant insert, update on cron.job_run_details to postgres;
