@@ -3,9 +3,10 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
+import type { Finding } from './lib/checks.ts'
 import { secretKey } from './stack/keys.ts'
 import { ROOT } from './stack/stack.ts'
-import { CRM, type TestProject, testProject } from './stack/testing.ts'
+import { CRM, script, type TestProject, testProject } from './stack/testing.ts'
 
 const readme = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8')
 const manifest = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'))
@@ -45,6 +46,24 @@ test('failed runs show, history is measured and purged', async () => {
   await project.rows(`update cron.job_run_details set end_time = now() - interval '31 days'`)
   await project.run('purge-cron-history')
   expect(await project.rows(sql('runs'))).toEqual([])
+})
+
+test('the role of sync health sees the jobs and their runs, and names what it cannot see', async () => {
+  project = await testProject()
+  const role = `sync_health_${project.database}`
+  await project.fill({ key: secretKey() })
+  await project.run(CRM)
+  await project.rows(sql('sync_health').replaceAll('sync_health', role).replace('<password>', 'postgres'))
+  const url = new URL(project.url)
+  url.username = role
+  const { code, out } = await script('doctor', ['--db-url', url.href, '--json'])
+  const { findings } = JSON.parse(out)
+  expect(code).toBe(1)
+  const titles = (level: string) =>
+    findings.filter((finding: Finding) => finding.level === level).map(({ title }: Finding) => title)
+  expect(titles('failure')).toEqual([`${CRM}: the last run was refused`])
+  expect(titles('unseen')).toContain('Vault')
+  expect(out).toContain('active, the migration')
 })
 
 test('every command that it names is there', () => {

@@ -93,7 +93,7 @@ const refused: [string, NodeJS.ProcessEnv, string[], number, RegExp][] = [
     { DATABASE_URL: 'postgresql://postgres:x@db.example.com/postgres' },
     [],
     1,
-    /not a local database/
+    /not a local database.*--into db\.example\.com/
   ],
   ['an unknown option', {}, ['--no-such-option'], 2, /Unknown option '--no-such-option'/],
   ['an argument', {}, ['x'], 2, /unexpected argument/],

@@ -20,6 +20,7 @@ Fills the Vault rows service_role_key and project_url of a local database, in on
 
 Options:
   --db-url <url>  the database, as postgres (default: DATABASE_URL, then the Supabase CLI's local database)
+  --into <host>   the host of a database that is not local, spelled out: without it, seed refuses one
   --help          this text
 
 Exit code: 0 done, 1 not, 2 wrong use
@@ -63,12 +64,13 @@ const fromEnvironment = (): Secrets => ({
 })
 
 main(async () => {
-  const { values, positionals } = readArguments(HELP, {})
+  const { values, positionals } = readArguments(HELP, { into: { type: 'string' } })
   if (positionals.length) throw new Failure(`unexpected argument\n\n${HELP.trim()}`, 2)
   const database = databaseUrl(values['db-url'])
-  if (!isLocal(database))
+  const { hostname } = new URL(database)
+  if (!isLocal(database) && values.into !== hostname)
     throw new Failure(
-      `${place(database)} is not a local database, and seed writes local keys: update its Vault row instead`
+      `${place(database)} is not a local database, and seed writes local keys: use npm run rotate, or say --into ${hostname}`
     )
 
   const session = await open(database)
