@@ -1,6 +1,7 @@
 /** rotate as ops run it: the key is checked, tried, written and read back; where anything fails, nothing is changed. */
 
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, beforeEach, expect, test } from 'vitest'
 import { fingerprint } from './lib/keys.ts'
@@ -173,7 +174,7 @@ test('killed at any point, Vault holds the old key or the new', { timeout: 60_00
   }
 })
 
-test('neither key reaches the server log, the statistics, the sessions, the process list or the output', async () => {
+test('rotate, seed and doctor: neither key reaches the server log, the statistics, the sessions, the process list or the output', async () => {
   const admin = project.admin
   const database = project.database
   for (const setting of [`log_statement = 'ddl'`, 'log_min_duration_statement = 0', 'log_min_error_statement = debug5'])
@@ -187,20 +188,25 @@ test('neither key reaches the server log, the statistics, the sessions, the proc
     listed += JSON.stringify(rows)
   }, 20)
   const child = script('rotate', [], { DATABASE_URL: project.url }, { input: key })
-  const { execFileSync } = await import('node:child_process')
   while (!project.functions.calls.length) {
     listed += execFileSync('ps', ['axww', '-o', 'args']).toString()
     await sleep(50)
   }
   const wrong = await rotate(secretKey())
   const { code, out, err } = await child
+  const doctor = await script('doctor', ['--db-url', project.url])
+  const seed = await script('seed', ['--db-url', project.url], {
+    SERVICE_ROLE_KEY: old,
+    PROJECT_URL: project.functions.url
+  })
   clearInterval(watching)
+  expect([doctor.code, seed.code]).toEqual([0, 0])
   expect(code).toBe(0)
   expect(wrong.code).toBe(1)
   const { rows: statistics } = await admin.query('select query from extensions.pg_stat_statements')
-  const log = (await import('node:fs')).readFileSync(`${project.dir}/server.log`, 'utf8')
+  const log = fs.readFileSync(`${project.dir}/server.log`, 'utf8')
   expect(log).toMatch(/duration: .*(execute|statement|parse|bind)/) // the log does log
-  for (const text of [out + err, listed, JSON.stringify(statistics), log])
+  for (const text of [out + err + JSON.stringify([wrong, doctor, seed]), listed, JSON.stringify(statistics), log])
     for (const secret of [key, old]) expect(text.includes(secret)).toBe(false)
   for (const setting of ['log_statement', 'log_min_duration_statement', 'log_min_error_statement'])
     await admin.query(`alter database ${database} reset ${setting}`)

@@ -397,7 +397,9 @@ async function checkRuns({ add, see }: Patient, wanted: WantedJob, report: JobRu
   const [last] = ended
   if (!last) {
     if (job.active)
-      add('runs', 'never', 'warning', `${wanted.name} has not run yet`, { mend: `npm run run-job -- ${wanted.name}` })
+      add('runs', 'never', 'warning', `${wanted.name} has not run yet`, {
+        mend: `wait for ${iso(new Date(nextTime(job.schedule, Date.now())))}, or see the verdict now: npm run run-job -- ${wanted.name}`
+      })
     return
   }
   const now = Date.now()
