@@ -1,6 +1,6 @@
 /** Each finding of doctor is made to appear, and what it prints mends it. */
 
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { examine, type Finding } from './lib/checks.ts'
 import { connect } from './lib/database.ts'
 import { legacyKey, secretKey } from './stack/keys.ts'
@@ -8,13 +8,17 @@ import { CHATTER, CRM, migrateIn, script, type TestProject, testProject } from '
 
 let project: TestProject
 let key: string
-beforeEach(async () => {
+async function begin() {
   project = await testProject()
   key = secretKey()
   project.functions.key = key
   await project.fill()
-})
-afterEach(() => project.stop())
+}
+/** Tests that leave traces have a project each. */
+function freshProjects() {
+  beforeEach(begin)
+  afterEach(() => project.stop())
+}
 
 const look = async (url = project.url): Promise<Finding[]> => {
   const session = await connect(url)
@@ -45,6 +49,7 @@ const record = (job: string, status: string, minutes: number, message = 'DO') =>
   )
 
 test('a healthy project has no failure and no warning', async () => {
+  await begin()
   for (const job of [CRM, CHATTER]) await project.run(job)
   expect((await look()).filter(({ level }) => level !== 'ok')).toEqual([])
 })
@@ -116,6 +121,7 @@ const planted: [string, string, 'failure' | 'warning', string][] = [
   ]
 ]
 describe('a planted fault is found, and the statement that is printed mends it', () => {
+  beforeAll(begin)
   test.each(planted)('%s: %s', async (check, sql, level, says) => {
     expect(await found(check, level)).not.toMatchObject({ title: expect.stringContaining(says) })
     await project.admin.query(sql.replace('%db', project.database).replace('%key', key))
@@ -141,6 +147,7 @@ describe('a planted fault is found, and the statement that is printed mends it',
 })
 
 describe('the key', () => {
+  beforeAll(begin)
   const year = 365 * 24 * 3600
   const now = Math.floor(Date.now() / 1000)
   const url = 'https://abcdefghijklmnopqrst.supabase.co'
@@ -159,6 +166,7 @@ describe('the key', () => {
 })
 
 describe('runs', () => {
+  freshProjects()
   test('a refused key is a failure until a run succeeds', async () => {
     await project.fill({ key: secretKey() })
     await project.run(CRM)
@@ -214,6 +222,7 @@ describe('runs', () => {
 })
 
 test('a dead worker and a dead launcher are failures', async () => {
+  await begin()
   await Promise.all([project.net.stop(), project.scheduler.stop()])
   expect(await failures()).toEqual(['launcher', 'worker'])
   project.startNet()
@@ -221,6 +230,7 @@ test('a dead worker and a dead launcher are failures', async () => {
 })
 
 test('answers of 401 that no failed run accounts for are a warning', async () => {
+  await begin()
   await project.rows(`select net.http_post(url := $1, headers := '{"Authorization": "Bearer x"}')`, [
     `${project.functions.url}/functions/v1/odoo-crm-sync`
   ])
@@ -230,6 +240,7 @@ test('answers of 401 that no failed run accounts for are a warning', async () =>
 })
 
 describe('a key outside Vault', () => {
+  freshProjects()
   const places: [string, string][] = [
     ['job', `select cron.schedule('foreign', '* * * * *', 'select ''%key''')`],
     ['function', `create function public.leaky() returns text language sql as $$ select '%key'::text $$`],
@@ -259,6 +270,7 @@ describe('a key outside Vault', () => {
 })
 
 describe('the command', () => {
+  freshProjects()
   test('exits 0 on a healthy project and 1 on a fault, and prints no key', async () => {
     const healthy = await script('doctor', ['--db-url', project.url])
     expect(healthy).toMatchObject({

@@ -2,7 +2,7 @@
 
 import { examine, type Finding, type JobRuns, type Level, type Report } from './lib/checks.ts'
 import { databaseUrl, open } from './lib/database.ts'
-import { Failure, main, readArguments, style } from './lib/terminal.ts'
+import { main, readArguments, style } from './lib/terminal.ts'
 
 const HELP = `
 Usage: npm run -s doctor -- [--db-url <url>] [--json]
@@ -68,8 +68,7 @@ function print({ database, findings, runs }: Report) {
 }
 
 main(async () => {
-  const { values, positionals } = readArguments(HELP, { json: { type: 'boolean' } })
-  if (positionals.length) throw new Failure(`unexpected argument\n\n${HELP.trim()}`, 2)
+  const { values } = readArguments(HELP, { 'db-url': { type: 'string' }, json: { type: 'boolean' } })
   const url = databaseUrl(values['db-url'])
   const session = await open(url)
   try {

@@ -298,6 +298,22 @@ describe('the history', () => {
     })
   })
 
+  test('loses a key in a run of one of these jobs that called its function through another', async () => {
+    await extensions()
+    const [job] = await project.rows<{ id: string }>('select cron.schedule($1, $2, $3) as id', [
+      CRM,
+      '* * * * *',
+      'select 1'
+    ])
+    await record(`select public.sync('${jwt}')`, { jobid: Number(job?.id) })
+    await record(`select public.other('${jwt}')`, { jobid: 99 })
+    await migrate()
+    expect((await history()).map((run) => run.command)).toEqual([
+      `select public.sync('[key]')`,
+      `select public.other('${jwt}')`
+    ])
+  })
+
   test('loses a key that an error message cut off', async () => {
     await extensions()
     const detail = (key: string) =>
@@ -366,6 +382,20 @@ describe('the history', () => {
     expect(
       await project.rows(`select count(*)::int as n from cron.job_run_details where command like '%eyJ%'`)
     ).toEqual([{ n: 0 }])
+  })
+})
+
+describe('a line in the list that is not right', () => {
+  test.each([
+    ['no body', `"body": {"mode": "missing"}, `, ''],
+    ['a misspelt answer_within', '"answer_within": 50}\n', '"answer_witin": 50}\n'],
+    ['more time than a run has', '"answer_within": 50}\n', '"answer_within": 90}\n']
+  ])('%s: an error that names the job, and nothing is changed', async (_name, from, to) => {
+    await migrate()
+    const before = [await jobs(), await secrets()]
+    const error = await migrateIn(project.db, MIGRATION.replace(from, to)).catch((thrown) => thrown)
+    expect(error.message).toBe(`the line of job "${CHATTER}" in the list is not right`)
+    expect([await jobs(), await secrets()]).toEqual(before)
   })
 })
 

@@ -7,7 +7,7 @@ import { beforeAll, beforeEach, expect, test } from 'vitest'
 import { fingerprint } from './lib/keys.ts'
 import { legacyKey, secretKey } from './stack/keys.ts'
 import { ROOT } from './stack/stack.ts'
-import { CHATTER, CRM, script, shorten, type TestProject, testProject } from './stack/testing.ts'
+import { CHATTER, CRM, script, type TestProject, testProject } from './stack/testing.ts'
 
 let project: TestProject
 let old: string
@@ -160,7 +160,6 @@ test('two rotations at once end with one of the two keys', async () => {
 test('killed at any point, Vault holds the old key or the new', { timeout: 60_000 }, async () => {
   const key = secretKey()
   project.functions.key = key
-  await shorten(project, CRM, 5, 20)
   for (const ms of [150, 300, 350, 400, 450, 500]) {
     await project.fill({ key: old })
     const child = spawn(process.execPath, ['--import', 'tsx', 'scripts/rotate.ts', '--db-url', project.url], {
@@ -200,7 +199,7 @@ test('rotate, seed and doctor: neither key reaches the server log, the statistic
     PROJECT_URL: project.functions.url
   })
   clearInterval(watching)
-  expect([doctor.code, seed.code]).toEqual([0, 0])
+  expect([doctor, seed]).toMatchObject([{ code: 0 }, { code: 0 }])
   expect(code).toBe(0)
   expect(wrong.code).toBe(1)
   const { rows: statistics } = await admin.query('select query from extensions.pg_stat_statements')

@@ -101,9 +101,11 @@ async function tryKey(session: pg.Client, url: string, key: string): Promise<voi
 }
 
 main(async () => {
-  const { values, positionals } = readArguments(HELP, { 'dry-run': { type: 'boolean' }, 'no-try': { type: 'boolean' } })
-  if (positionals.length)
-    throw new Failure(`unexpected argument: the key comes from standard input\n\n${HELP.trim()}`, 2)
+  const { values } = readArguments(HELP, {
+    'db-url': { type: 'string' },
+    'dry-run': { type: 'boolean' },
+    'no-try': { type: 'boolean' }
+  })
   const url = databaseUrl(values['db-url'])
   const session = await open(url)
   try {

@@ -21,9 +21,9 @@ Example:
 `
 
 main(async () => {
-  const { values, positionals } = readArguments(HELP, {})
-  const [name, ...rest] = positionals
-  if (name === undefined || rest.length) throw new Failure(`name one job\n\n${HELP.trim()}`, 2)
+  const { values, positionals } = readArguments(HELP, { 'db-url': { type: 'string' } }, 1)
+  const [name] = positionals
+  if (name === undefined) throw new Failure(`name one job\n\n${HELP.trim()}`, 2)
   const url = databaseUrl(values['db-url'])
   const session = await open(url)
   try {

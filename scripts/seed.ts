@@ -2,6 +2,7 @@
 
 import { execFile } from 'node:child_process'
 import fs from 'node:fs'
+import path from 'node:path'
 import { promisify } from 'node:util'
 import { databaseUrl, isLocal, open, place } from './lib/database.ts'
 import { describe, problem } from './lib/keys.ts'
@@ -29,6 +30,9 @@ Exit code: 0 done, 1 not, 2 wrong use
 /** From inside the CLI's database container the API gateway has this name; localhost is the container itself. */
 const GATEWAY = 'http://api.supabase.internal:8000'
 
+/** Where the user stands: `npm --prefix <this checkout> run seed` in a project of their own asks about that project. */
+const PROJECT = process.env.INIT_CWD ?? process.cwd()
+
 interface Secrets {
   from: string
   key: string | undefined
@@ -38,7 +42,11 @@ interface Secrets {
 /** The port of the CLI's local database, by supabase/config.toml. */
 function localPort(): string {
   try {
-    return /^\[db\][^[]*?^port\s*=\s*(\d+)/ms.exec(fs.readFileSync('supabase/config.toml', 'utf8'))?.[1] ?? '54322'
+    return (
+      /^\[db\][^[]*?^port\s*=\s*(\d+)/ms.exec(
+        fs.readFileSync(path.join(PROJECT, 'supabase/config.toml'), 'utf8')
+      )?.[1] ?? '54322'
+    )
   } catch {
     return '54322'
   }
@@ -48,7 +56,10 @@ function localPort(): string {
 async function fromStatus(database: string): Promise<Secrets | undefined> {
   if (new URL(database).port !== localPort()) return undefined
   try {
-    const { stdout } = await promisify(execFile)('supabase', ['status', '-o', 'json'], { timeout: 20_000 })
+    const { stdout } = await promisify(execFile)('supabase', ['status', '-o', 'json'], {
+      cwd: PROJECT,
+      timeout: 20_000
+    })
     const status: { SERVICE_ROLE_KEY?: string } = JSON.parse(stdout.slice(stdout.indexOf('{')))
     if (!status.SERVICE_ROLE_KEY) return undefined
     return { from: 'supabase status', key: status.SERVICE_ROLE_KEY, url: GATEWAY }
@@ -64,8 +75,7 @@ const fromEnvironment = (): Secrets => ({
 })
 
 main(async () => {
-  const { values, positionals } = readArguments(HELP, { into: { type: 'string' } })
-  if (positionals.length) throw new Failure(`unexpected argument\n\n${HELP.trim()}`, 2)
+  const { values } = readArguments(HELP, { 'db-url': { type: 'string' }, into: { type: 'string' } })
   const database = databaseUrl(values['db-url'])
   const { hostname } = new URL(database)
   if (!isLocal(database) && values.into !== hostname)

@@ -1,8 +1,8 @@
 /** `npm run test:db`: the pgTAP files, on any Supabase database. */
 
-import { databaseUrl, open } from './lib/database.ts'
+import { databaseUrl, open, place } from './lib/database.ts'
 import { type FileResult, runPgtap } from './lib/pgtap.ts'
-import { main, readArguments, style } from './lib/terminal.ts'
+import { Failure, main, readArguments, style } from './lib/terminal.ts'
 
 const HELP = `
 Usage: npm run test:db -- [--db-url <url>]
@@ -24,9 +24,12 @@ function print({ file, passed, failed, complaints }: FileResult) {
 }
 
 main(async () => {
-  const { values } = readArguments(HELP, {})
+  const { values } = readArguments(HELP, { 'db-url': { type: 'string' } })
   const url = databaseUrl(values['db-url'])
-  await (await open(url)).end()
+  const session = await open(url)
+  const { rows } = await session.query("select to_regclass('cron.job') is not null as migrated")
+  await session.end()
+  if (!rows[0].migrated) throw new Failure(`${place(url)} is not migrated: run the migration first`)
   const results = await runPgtap(url, print)
   const sum = (count: (result: FileResult) => number) => results.reduce((total, result) => total + count(result), 0)
   const failed = sum((result) => result.failed)

@@ -3,21 +3,31 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { main, style } from './lib/terminal.ts'
+import { main, readArguments, style } from './lib/terminal.ts'
 import { endWithNpm, temporaryFolder } from './stack/lifetime.ts'
 
-const began = Date.now()
-let running: ChildProcess | undefined
+const HELP = `
+Usage: npm test
 
-/** Runs a program; resolves to its exit code and, where `keep` is set, to what it printed (which is shown too). */
+Types, lint, vitest (on embedded stacks of its own), and every pgTAP file. The last line counts.
+One file: npx vitest run scripts/runs.test.ts
+
+Exit code: 0 all passed, 1 not, 2 wrong use
+`
+
+const began = Date.now()
+const running = new Set<ChildProcess>()
+
+/** Runs a program; resolves to its exit code and, where `keep` is set, to what it printed, which is not shown then. */
 function run(program: string, args: string[], keep = false): Promise<{ code: number; out: string }> {
-  const child = spawn(program, args, { stdio: ['ignore', keep ? 'pipe' : 'inherit', 'inherit'] })
-  running = child
+  const child = spawn(program, args, { stdio: ['ignore', keep ? 'pipe' : 'inherit', keep ? 'pipe' : 'inherit'] })
+  running.add(child)
+  child.once('close', () => running.delete(child))
   let out = ''
-  child.stdout?.on('data', (chunk) => {
-    out += chunk
-    process.stdout.write(chunk)
-  })
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk) => {
+      out += chunk
+    })
   return new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (code) => resolve({ code: code ?? 1, out }))
@@ -33,9 +43,12 @@ function heading(text: string) {
 }
 
 main(async () => {
+  readArguments(HELP, {})
   endWithNpm()
   process.env.TMPDIR = await temporaryFolder()
-  process.on('exit', () => running?.kill())
+  process.on('exit', () => {
+    for (const child of running) child.kill()
+  })
   let passed = 0
   let failed = 0
   const count = (good: number, bad: number) => {
@@ -50,7 +63,9 @@ main(async () => {
   heading('lint')
   check(await run(...node(bin('@biomejs/biome/bin/biome'), 'check')))
 
-  heading('vitest')
+  heading('vitest (and, meanwhile, pgTAP on a stack of its own)')
+  const tsx = (script: string) => ['--import', 'tsx', `scripts/${script}.ts`]
+  const pgtap = run(...node(...tsx('stack'), process.execPath, ...tsx('test-db')), true)
   const file = path.join(process.env.TMPDIR, 'results.json')
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
   const vitest = await run(...node(bin('vitest/vitest.mjs'), 'run', ...reporters))
@@ -59,8 +74,8 @@ main(async () => {
   count(numPassedTests, vitest.code ? Math.max(1, numFailedTests) : numFailedTests)
 
   heading('pgTAP')
-  const tsx = (script: string) => ['--import', 'tsx', `scripts/${script}.ts`]
-  const { code, out } = await run(...node(...tsx('stack'), process.execPath, ...tsx('test-db')), true)
+  const { code, out } = await pgtap
+  process.stdout.write(out)
   const [, good = '0', bad = '0'] = /(\d+) passed, (\d+) failed\s*$/.exec(out) ?? []
   count(Number(good), code ? Math.max(1, Number(bad)) : Number(bad))
 

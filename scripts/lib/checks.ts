@@ -44,7 +44,7 @@ const NAMES: SecretName[] = ['service_role_key', 'project_url']
 
 /** What a literal key looks like in SQL text; the migration looks for the same. */
 const KEY_SHAPE = String.raw`eyJ[\w-]{10,}(\.[\w-]*){0,2}|sb_secret_[\w-]+`
-const BEARER = String.raw`(?i)bearer\s+(?:'+\s*(?:\|\||,)\s*'+)?([^\s'"\\$%<({][^\s'"\\$]{7,})(?=['"\\$])`
+const BEARER = String.raw`(?i)bearer\s+(?:%s)?(?:'+\s*(?:\|\||,)\s*(?:'+|\$\w*\$))?([^\s'"\\$%<({][^\s'"\\$]{7,})(?=['"\\$])`
 
 const literal = (text: string) => `'${text.replaceAll("'", "''")}'`
 const iso = (date: Date | null) => (date ? `${date.toISOString().slice(0, 16)}Z` : null)

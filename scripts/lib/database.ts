@@ -46,12 +46,14 @@ export async function open(url: string): Promise<pg.Client> {
     const where = place(url)
     if (code === '28P01') throw new Failure(`${where}: wrong password for ${new URL(url).username}`)
     if (code === '3D000') throw new Failure(`${where}: there is no such database on this server`)
+    if (/no encryption/.test(message))
+      throw new Failure(`${where}: the server wants TLS. Add ?uselibpqcompat=true&sslmode=require to the URL`)
     if (/CERT|certificate/.test(`${code} ${message}`))
       throw new Failure(
         `${where}: the server's certificate cannot be verified (${message}). Add sslrootcert=<Supabase's certificate> to the URL, or ?uselibpqcompat=true&sslmode=require to encrypt without verifying`
       )
     const next = isLocal(url)
-      ? 'start it with `supabase start` or `npm run stack`, or name another with --db-url'
+      ? 'start it with `supabase start`, or name another with --db-url or DATABASE_URL (`npm run stack` prints its own)'
       : 'check host and port of --db-url (from a network without IPv6, use the session pooler)'
     throw new Failure(`${where}: cannot connect (${message || code}). ${next[0]?.toUpperCase()}${next.slice(1)}.`)
   }

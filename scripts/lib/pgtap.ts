@@ -5,6 +5,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Parser } from 'tap-parser'
 import { connect } from './database.ts'
+import { Failure } from './terminal.ts'
 
 const TESTS = fileURLToPath(new URL('../../supabase/tests', import.meta.url))
 
@@ -67,12 +68,18 @@ export async function runFile(
  */
 export async function runPgtap(url: string, report: (result: FileResult) => void): Promise<FileResult[]> {
   const session = await connect(url)
+  let interrupted = false
+  const interrupt = () => {
+    interrupted = true
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, interrupt)
   try {
     const { rowCount } = await session.query("select from pg_extension where extname = 'pgtap'")
     await session.query('create extension if not exists pgtap with schema extensions')
     try {
       const results: FileResult[] = []
       for (const file of files()) {
+        if (interrupted) throw new Failure('interrupted')
         const result = await runFile(url, file)
         report(result)
         results.push(result)
@@ -82,6 +89,7 @@ export async function runPgtap(url: string, report: (result: FileResult) => void
       if (rowCount === 0) await session.query('drop extension pgtap')
     }
   } finally {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, interrupt)
     await session.end()
   }
 }

@@ -19,20 +19,26 @@ export const style = (format: Parameters<typeof styleText>[0], text: string): st
   colours ? styleText(format, text) : text
 
 /**
- * Reads the arguments of a command that takes --db-url, --help and `options`; --help prints `help` and ends.
- * @throws Failure with code 2 for an unknown option or a key given as an argument
+ * Reads the arguments of a command: `options`, --help, which prints `help` and ends, and so many positionals.
+ * @throws Failure with code 2 for an unknown option, too many arguments, or a key given as an argument
  */
-export function readArguments<const T extends NonNullable<ParseArgsConfig['options']>>(help: string, options: T) {
+export function readArguments<const T extends NonNullable<ParseArgsConfig['options']>>(
+  help: string,
+  options: T,
+  positionals: 0 | 1 = 0
+) {
   const args = process.argv.slice(2)
   if (args.some((arg) => /eyJ[\w-]{10,}\.|sb_secret_/.test(arg)))
     throw new Failure('a key does not belong in the arguments, where every user of this machine can read it', 2)
-  const all = { 'db-url': { type: 'string' }, help: { type: 'boolean', short: 'h' }, ...options } as const
+  const all = { help: { type: 'boolean', short: 'h' }, ...options } as const
   try {
     const parsed = parseArgs({ args, options: all, allowPositionals: true })
     if ((parsed.values as { help?: boolean }).help) {
       process.stdout.write(`${help.trim()}\n`)
       process.exit(0)
     }
+    if (parsed.positionals.length > positionals)
+      throw new Error(`unexpected argument '${parsed.positionals[positionals]}': a database is named with --db-url`)
     return parsed
   } catch (error) {
     throw new Failure(`${(error as Error).message}\n\n${help.trim()}`, 2)

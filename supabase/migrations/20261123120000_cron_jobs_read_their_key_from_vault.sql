@@ -7,6 +7,8 @@
 -- Run it as postgres, as often as you like: whatever is there already, it ends the same.
 -- To add a job, copy this file under a new timestamp, with one more line in its list.
 
+set local statement_timeout = 0; -- for a history of millions of runs
+
 create extension if not exists pg_cron;
 create extension if not exists pg_net with schema extensions;
 create extension if not exists supabase_vault;
@@ -83,9 +85,9 @@ end
 $job$$template$;
 
   -- What a literal key looks like in SQL text: a JWT or a secret key (or the start of one, cut off in an error message);
-  -- and the token in 'Bearer …', within one string or joined to it.
+  -- and the token in 'Bearer …', within one string, joined to it, or put in by format().
   key_shape constant text := 'eyJ[\w-]{10,}(\.[\w-]*){0,2}|sb_secret_[\w-]+';
-  bearer constant text := '(?i)bearer\s+(?:''+\s*(?:\|\||,)\s*''+)?([^\s''"\\$%<({][^\s''"\\$]{7,})(?=[''"\\$])';
+  bearer constant text := '(?i)bearer\s+(?:%s)?(?:''+\s*(?:\|\||,)\s*(?:''+|\$\w*\$))?([^\s''"\\$%<({][^\s''"\\$]{7,})(?=[''"\\$])';
 
   job record;
   secret record;
@@ -137,12 +139,15 @@ begin
 
   -- 3. The jobs.
   for job in
-    select wanted.name, wanted.schedule, present.jobid, replace(replace(replace(template,
+    select wanted.name, wanted.schedule, wanted.answer_within::numeric as answer_within, present.jobid, replace(replace(replace(template,
       '%function%', wanted.function), '%body%', quote_literal(wanted.body)), '%answer_within%', wanted.answer_within) as command
     from jsonb_to_recordset(jobs) as wanted (name text, schedule text, function text, body text, answer_within text)
     left join cron.job as present on present.jobname = wanted.name
   loop
-    if job.jobid is null then
+    if job.command is null or job.name is null or job.schedule is null or job.answer_within not between 1 and 50 then
+      raise exception 'the line of job "%" in the list is not right', job.name
+        using detail = 'It has a name, a schedule, a function, a body, and answer_within from 1 to 50.';
+    elsif job.jobid is null then
       perform cron.schedule(job_name := job.name, schedule := job.schedule, command := job.command);
     else
       perform cron.alter_job(job_id := job.jobid, command := job.command);
@@ -158,7 +163,7 @@ begin
       job.jobid, coalesce(job.jobname, 'without a name');
   end loop;
 
-  -- 4. The keys in the history of these functions: what stands after Bearer, wherever it stands in that row, and whatever has
+  -- 4. The keys in the history of these functions and jobs: what stands after Bearer, wherever it stands in that row, and whatever has
   -- the shape of a key. One pass per distinct text, since runs repeat. A run in progress is left alone: a lock on its row
   -- stops pg_cron's launcher, and with it every job of the database, until this commits.
   update cron.job_run_details as run
@@ -170,7 +175,10 @@ begin
     from (
       select distinct command, return_message from cron.job_run_details
       where status in ('succeeded', 'failed')
-        and command ~ (select format('[/''](%s)(?![\w-])', string_agg(value ->> 'function', '|')) from jsonb_array_elements(jobs))
+        and (
+          command ~ (select format('[/''](%s)(?![\w-])', string_agg(value ->> 'function', '|')) from jsonb_array_elements(jobs))
+          or jobid in (select j.jobid from cron.job as j join jsonb_array_elements(jobs) on j.jobname = value ->> 'name')
+        )
     ) as old,
     lateral (
       -- A token counts by its first 8 characters: error messages cut it off.

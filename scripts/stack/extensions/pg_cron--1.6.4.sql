@@ -108,6 +108,9 @@ begin
   if username is not null then
     raise exception 'the stand-in of pg_cron cannot change a job''s username' using errcode = 'feature_not_supported';
   end if;
+  if num_nonnulls(schedule, command, database, active) = 0 then
+    raise exception 'no updates specified' using hint = 'You must specify at least one job attribute to change when calling alter_job';
+  end if;
   perform cron._alter_job(current_user, job_id, schedule, command, database, active);
 end
 $$;

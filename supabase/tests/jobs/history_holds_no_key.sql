@@ -3,7 +3,9 @@ begin;
 select plan(4);
 create function pg_temp.runs_with_key() returns setof bigint language sql as $$
   select runid from cron.job_run_details
-  where status in ('succeeded', 'failed') and command ~ '[/''](odoo-crm-sync|odoo-chatter-sync)(?![\w-])'
+  where status in ('succeeded', 'failed')
+    and (command ~ '[/''](odoo-crm-sync|odoo-chatter-sync)(?![\w-])' or jobid in (
+      select jobid from cron.job where jobname in ('odoo-crm-sync-incremental', 'odoo-chatter-sync-hourly')))
     and (concat(command, return_message) ~ 'eyJ[\w-]{10,}|sb_secret_[\w-]+'
       or command ~* 'bearer\s+(''+\s*(\|\||,)\s*''+)?[\w.~+/=-]{8,}[''"\\$]')
 $$;
