@@ -103,7 +103,6 @@ test('an opaque key is taken with a note', async () => {
 
 const year = 365 * 24 * 3600
 const refused: [string, () => string | undefined, string[], number, RegExp][] = [
-  ['an anon key', () => legacyKey({ role: 'anon' }), [], 1, /it is the anon key/],
   ['a publishable key', () => 'sb_publishable_x', [], 1, /it is the publishable key/],
   ['an expired key', () => legacyKey({ exp: Math.floor(Date.now() / 1000) - year }), [], 1, /expired on \d{4}-/],
   [
@@ -113,12 +112,10 @@ const refused: [string, () => string | undefined, string[], number, RegExp][] = 
     1,
     /is of project zyxwv\w+, and project_url of abcde/
   ],
-  ['a key with white space', () => 'sb_secret_ x', [], 1, /white space/],
   ['two line breaks', () => `${secretKey()}\n\n`, [], 1, /white space/],
   ['empty standard input', () => '', [], 1, /no key: pipe it/],
   ['no standard input', () => undefined, [], 1, /no key: pipe it/],
-  ['a key as an argument', () => undefined, [secretKey()], 2, /does not belong in the arguments/],
-  ['an unknown option', () => undefined, ['--key', 'x'], 2, /Unknown option '--key'/]
+  ['a key as an argument', () => undefined, [secretKey()], 2, /does not belong in the arguments/]
 ]
 test.each(refused)('%s: says so, changes nothing, prints no key', async (_name, key, args, exit, message) => {
   await project.fill({ url: 'https://abcdefghijklmnopqrst.supabase.co' })

@@ -559,7 +559,9 @@ async function checkLeaks(
       needs,
       `select place, present, count(*)::int as n from (
          select place, coalesce(strpos(text, $1) > 0, false) as present from (${sql}) as texts
-         where strpos(text, $1) > 0 or text ~ $2 or text ~ $3) as found
+         where strpos(text, $1) > 0
+           or (text like '%eyJ%' or text like '%sb\\_secret\\_%') and text ~ $2
+           or (text like '%earer%' or text like '%EARER%') and text ~ $3) as found
        group by place, present order by present desc, place limit 20`,
       [key ?? null, KEY_SHAPE, BEARER]
     )

@@ -2,10 +2,8 @@
 
 import fs from 'node:fs'
 import pg from 'pg'
-import { beforeAll, describe, expect, inject, test } from 'vitest'
-import { serverAt } from '../stack/server.ts'
-import { script, type TestProject, testDatabase, testProject } from '../stack/testing.ts'
-import { connect } from './database.ts'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { script, type TestProject, testProject } from '../stack/testing.ts'
 import { files, read, runFile, runPgtap } from './pgtap.ts'
 
 const command = (from: string, to: string) =>
@@ -40,8 +38,7 @@ const breaks: Record<string, string | [string, string]> = {
     'alter table net.http_request_queue alter url drop not null',
   'platform/net_requests_are_readable_by_every_role.sql': 'revoke select on net._http_response from public',
   'platform/net_responses_are_indexed_on_created.sql': 'drop index net._http_response_created_idx',
-  'platform/statement_timeout_outlasts_a_run.sql': `do $$ begin
-    execute format('alter role postgres in database %I set statement_timeout = ''1min''', current_database()); end $$`,
+  'platform/statement_timeout_outlasts_a_run.sql': `set local statement_timeout = '1min'`,
   'platform/vault_has_one_secret_a_name.sql': 'drop index vault.secrets_name_idx',
   'platform/vault_is_written_through_its_functions_only.sql': 'grant update on vault.secrets to postgres',
   'platform/vault_keeps_a_value_to_the_letter.sql': `create or replace view vault.decrypted_secrets as select id, name, description, secret,
@@ -67,23 +64,24 @@ const breaks: Record<string, string | [string, string]> = {
   'vault/each_row_says_what_it_is_for.sql': `update vault.secrets set description = ''`
 }
 describe('a pgTAP file', () => {
+  let project: TestProject
+  beforeAll(async () => {
+    project = await testProject()
+    await project.rows('create extension pgtap with schema extensions')
+  })
+
   test('has an entry above, so that each was seen to fail', () => {
     expect(Object.keys(breaks).sort()).toEqual(files())
   })
 
   test.each(Object.entries(breaks))('%s fails on a broken database', async (file, broken) => {
-    const { dir, port } = inject('server')
-    const server = serverAt(dir, port)
-    const database = await testDatabase('migrated')
-    const url = server.url('postgres', database)
-    const admin = await connect(server.url('supabase_admin', database))
-    await admin.query('set role postgres; create extension pgtap with schema extensions; reset role')
-    expect(await runFile(url, file)).toMatchObject({ failed: 0, complaints: [] })
-    if (typeof broken === 'string') await admin.query(broken)
-    const text =
-      typeof broken === 'string' ? undefined : fs.readFileSync(`supabase/tests/${file}`, 'utf8').replaceAll(...broken)
-    expect((await runFile(url, file, text)).failed).toBeGreaterThan(0)
-    await admin.end()
+    // The break goes with the file's own rollback.
+    const text = fs.readFileSync(`supabase/tests/${file}`, 'utf8')
+    const breaking =
+      typeof broken === 'string' ? `begin; ${broken}; set local role postgres; ${text}` : text.replaceAll(...broken)
+    const url = typeof broken === 'string' ? project.adminUrl : project.url
+    expect((await runFile(url, file, breaking)).failed).toBeGreaterThan(0)
+    expect((await runFile(project.url, file)).failed).toBe(0)
   })
 })
 

@@ -20,7 +20,7 @@ async function sleeping(program: string, args: string[]): Promise<ChildProcess> 
   return child
 }
 
-test.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'] as const)('leaves nothing after %s', async (signal) => {
+test.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('leaves nothing after %s', async (signal) => {
   const child = await sleeping(process.execPath, ['--import', 'tsx', 'scripts/stack.ts'])
   child.kill(signal)
   await nothingLeft()

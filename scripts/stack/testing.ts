@@ -59,26 +59,14 @@ export async function migrateIn(db: pg.Client, migration = MIGRATION): Promise<s
 
 let count = 0
 
-/** A database of its own, without workers and functions: a copy of a template. Resolves to its name. */
-export async function testDatabase(template: 'fresh' | 'migrated'): Promise<string> {
-  const { dir, port } = inject('server')
-  const server = serverAt(dir, port)
-  const name = `test_${process.pid}_${++count}_${randomBytes(3).toString('hex')}`
-  await server.createDatabase(name, template)
-  if (template === 'migrated') {
-    const admin = await connect(server.url('supabase_admin', name))
-    await admin.query('update cron.job set database = current_database()')
-    await admin.end()
-  }
-  return name
-}
-
 /** A project of this test file's own; gone when the file is done, or `stop` is called. */
 export async function testProject(template: 'fresh' | 'migrated' = 'migrated'): Promise<TestProject> {
   const { dir, port } = inject('server')
   const server = serverAt(dir, port)
-  const name = await testDatabase(template)
+  const name = `test_${process.pid}_${++count}_${randomBytes(3).toString('hex')}`
+  await server.createDatabase(name, template)
   const admin = await connect(server.url('supabase_admin', name))
+  if (template === 'migrated') await admin.query('update cron.job set database = current_database()')
   const project = await startProject(server, name)
   const db = await connect(project.url)
   const { stop } = project
