@@ -1,13 +1,13 @@
 /** rotate as ops run it: the key is checked, tried, written and read back; where anything fails, nothing is changed. */
 
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, beforeEach, expect, test } from 'vitest'
 import { fingerprint } from './lib/keys.ts'
 import { legacyKey, secretKey } from './stack/keys.ts'
 import { ROOT } from './stack/stack.ts'
-import { CHATTER, CRM, script, type TestProject, testProject } from './stack/testing.ts'
+import { CHATTER, CRM, processes, script, type TestProject, testProject } from './stack/testing.ts'
 
 let project: TestProject
 let old: string
@@ -128,10 +128,11 @@ test.each(refused)('%s: says so, changes nothing, prints no key', async (_name, 
 })
 
 test('a job that is running is left to end first', async () => {
-  project.functions.behave('odoo-crm-sync', { delay: 1500 })
+  const { started, release } = project.functions.hold('odoo-crm-sync')
   const run = project.run(CRM)
-  await expect.poll(() => project.rows(`select 1 from cron.job_run_details where status = 'running'`)).toHaveLength(1)
+  await started
   expect(await rotate(secretKey())).toMatchObject({ code: 1, err: expect.stringMatching(/is running now/) })
+  release()
   await run
   expect(await inVault()).toBe(old)
 })
@@ -185,7 +186,7 @@ test('rotate, seed and doctor: neither key reaches the server log, the statistic
   }, 20)
   const child = script('rotate', [], { DATABASE_URL: project.url }, { input: key })
   while (!project.functions.calls.length) {
-    listed += execFileSync('ps', ['axww', '-o', 'args']).toString()
+    listed += processes().join('\n')
     await sleep(50)
   }
   const wrong = await rotate(secretKey())

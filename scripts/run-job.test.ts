@@ -44,15 +44,15 @@ test('no job, or two, is wrong use', async () => {
 
 test('a job that is running is left to end first', async () => {
   await project.fill()
-  project.functions.behave('odoo-crm-sync', { delay: 1500 })
+  const { started, release } = project.functions.hold('odoo-crm-sync')
   const run = project.run(CRM)
-  await expect.poll(() => project.rows(`select 1 from cron.job_run_details where status = 'running'`)).toHaveLength(1)
+  await started
   expect(await runJob(CRM)).toMatchObject({
     code: 1,
     err: expect.stringMatching(/running now, since \d\d:\d\d:\d\d GMT/)
   })
+  release()
   await run
-  project.functions.behave('odoo-crm-sync')
 })
 
 test('a database without pg_cron says to run the migration', async () => {

@@ -17,6 +17,7 @@ functions, and the migrations applied by the Supabase CLI. Nothing is left behin
 Options:
   --empty          without the migrations
   --engine <name>  npm: PostgreSQL 18 from npm (the default); debian: Debian's PostgreSQL 15 with the real pg_cron
+                   (CRON_BACKGROUND_WORKERS=1: in its other mode than Supabase runs it in)
   --help           this text
 
 Environment of the command:

@@ -106,15 +106,23 @@ describe('the suite', () => {
     expect(await state()).toEqual(before)
   })
 
-  test('is what npm run test:db runs; its last line counts, and its exit code is 1 where a test fails', async () => {
-    const passed = await script('test-db', ['--db-url', project.url])
-    expect(passed).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/\n\d+ passed, 0 failed\n$/) })
+  test('fails under npm run test:db where a test fails, and says which', async () => {
     await project.rows(`select cron.alter_job(job_id := jobid, active := false) from cron.job`)
-    const failed = await script('test-db', [], { DATABASE_URL: project.url })
-    expect(failed).toMatchObject({
-      code: 1,
-      out: expect.stringMatching(/FAIL jobs\/schedules\.sql[\s\S]*not ok[\s\S]* 1 failed\n$/)
-    })
+    const { code, out } = await script('test-db', [], { DATABASE_URL: project.url })
+    expect(code).toBe(1)
+    expect(out).toMatch(/FAIL jobs\/schedules\.sql[\s\S]*not ok[\s\S]*\n\d+ passed, 1 failed\n$/)
+  })
+
+  test.each([
+    ['a database that is not migrated', ['--db-url', '%fresh'], 1, /is not migrated: run the migration first/],
+    ['a URL without --db-url', ['%fresh'], 2, /unexpected argument .*--db-url/]
+  ])('%s is refused', async (_name, args, exit, message) => {
+    const fresh = await testProject('fresh')
+    const { code, err } = await script(
+      'test-db',
+      args.map((arg) => arg.replace('%fresh', fresh.url))
+    )
+    expect({ code, err }).toEqual({ code: exit, err: expect.stringMatching(message) })
   })
 })
 

@@ -34,6 +34,8 @@ export interface EdgeFunctions {
   calls: Call[]
   /** How a function answers from now on; without a behaviour, as it normally does. */
   behave(name: string, behaviour?: Behaviour): void
+  /** Makes a function answer its next calls only when `release` is called; `started` resolves when one has arrived. */
+  hold(name: string): { started: Promise<void>; release: () => void }
   stop(): Promise<void>
 }
 
@@ -43,10 +45,29 @@ const PREFIX = '/functions/v1/'
 /** Starts the functions on a free port of this machine. They take `key` until told otherwise (see `configure`). */
 export async function startEdgeFunctions(key: string): Promise<EdgeFunctions> {
   const behaviours = new Map<string, Behaviour>(FUNCTIONS.map((name) => [name, {}]))
-  const functions: EdgeFunctions = { url: '', key, calls: [], behave, stop }
+  const functions: EdgeFunctions = { url: '', key, calls: [], behave, hold, stop }
 
   function behave(name: string, behaviour: Behaviour = {}) {
     behaviours.set(name, behaviour)
+  }
+
+  function hold(name: string) {
+    let release = () => {}
+    const started = new Promise<void>((arrived) => {
+      const released = new Promise<void>((resolve) => {
+        release = resolve
+      })
+      behave(name, {
+        respond(_request, response) {
+          arrived()
+          released.then(() => {
+            behave(name)
+            response.end('{}')
+          })
+        }
+      })
+    })
+    return { started, release: () => release() }
   }
 
   const server = http.createServer((request, response) => {

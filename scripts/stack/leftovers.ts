@@ -1,10 +1,10 @@
 /** For tests: a folder of their own for temporary files, and what is left in it. */
 
-import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, expect } from 'vitest'
+import { processes } from './testing.ts'
 
 /** The only folder in which the stacks of a test file may leave something: pass it to them as TMPDIR. */
 export const temp = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'leftovers-')))
@@ -13,20 +13,8 @@ afterAll(() => fs.rmSync(temp, { recursive: true, force: true }))
 
 /** Folders and processes that a stack in `temp` left. */
 export function leftovers(): string[] {
-  const commands = fs.existsSync('/proc/self/cmdline')
-    ? fs
-        .readdirSync('/proc')
-        .filter((pid) => /^\d+$/.test(pid))
-        .map((pid) => {
-          try {
-            return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
-          } catch {
-            return '' // it ended meanwhile
-          }
-        })
-    : execFileSync('ps', ['-axo', 'command']).toString().split('\n')
   const files = fs.readdirSync(temp).filter((name) => !name.startsWith('tsx-')) // tsx keeps its cache
-  return [...files, ...commands.filter((command) => command.includes(temp))]
+  return [...files, ...processes().filter((command) => command.includes(temp))]
 }
 /** Waits until nothing is left. */
 export const nothingLeft = () => expect.poll(leftovers, { timeout: 10_000 }).toEqual([])

@@ -1,6 +1,6 @@
 /** What the tests share. */
 
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -157,4 +157,20 @@ export function script(
     err += chunk
   })
   return new Promise((resolve) => child.once('close', (code) => resolve({ code, out, err })))
+}
+
+/** The command line of every process: from /proc, else (macOS) from ps. */
+export function processes(): string[] {
+  return fs.existsSync('/proc/self/cmdline')
+    ? fs
+        .readdirSync('/proc')
+        .filter((pid) => /^\d+$/.test(pid))
+        .map((pid) => {
+          try {
+            return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
+          } catch {
+            return '' // it ended meanwhile
+          }
+        })
+    : execFileSync('ps', ['-axo', 'command']).toString().split('\n')
 }
