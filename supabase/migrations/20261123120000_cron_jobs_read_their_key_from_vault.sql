@@ -88,11 +88,15 @@ $job$$template$;
   -- and the token in 'Bearer …', within one string, joined to it, or put in by format().
   key_shape constant text := 'eyJ[\w-]{10,}(\.[\w-]*){0,2}|sb_secret_[\w-]+';
   bearer constant text := '(?i)bearer\s+(?:%s)?(?:''+\s*(?:\|\||,)\s*(?:''+|\$\w*\$))?([^\s''"\\$%<({][^\s''"\\$]{7,})(?=[''"\\$])';
+  -- The same in an error message, where it may have no end.
+  bearer_cut constant text := '(?i)(bearer\s+)[^\s''"\\]{8,}';
 
   job record;
   secret record;
   secret_id uuid;
   present text;
+  ids bigint[];
+  calls text;
 begin
   -- 1. A job of the same name that another role owns would go on calling with the stale key, beside the new one.
   for job in
@@ -163,31 +167,31 @@ begin
       job.jobid, coalesce(job.jobname, 'without a name');
   end loop;
 
-  -- 4. The keys in the history of these functions and jobs: what stands after Bearer, wherever it stands in that row, and whatever has
-  -- the shape of a key. One pass per distinct text, since runs repeat. A run in progress is left alone: a lock on its row
-  -- stops pg_cron's launcher, and with it every job of the database, until this commits.
-  update cron.job_run_details as run
-  set command = clean.command, return_message = clean.return_message
-  from (
-    select old.command as old_command, old.return_message as old_message,
-      regexp_replace(old.command, literal.pattern, '[key]', 'g') as command,
-      regexp_replace(old.return_message, literal.pattern, '[key]', 'g') as return_message
-    from (
-      select distinct command, return_message from cron.job_run_details
-      where status in ('succeeded', 'failed')
-        and (
-          command ~ (select format('[/''](%s)(?![\w-])', string_agg(value ->> 'function', '|')) from jsonb_array_elements(jobs))
-          or jobid in (select j.jobid from cron.job as j join jsonb_array_elements(jobs) on j.jobname = value ->> 'name')
-        )
-    ) as old,
+  -- 4. The keys in the history of these jobs and functions: what stands after Bearer, wherever it stands in that row, and
+  -- whatever has the shape of a key. A run in progress is left alone: a lock on its row stops pg_cron's launcher, and with
+  -- it every job of the database, until this commits.
+  select array_agg(jobid) into ids from cron.job where jobname in (select value ->> 'name' from jsonb_array_elements(jobs));
+  select format('[/''](%s)(?![\w-])', string_agg(value ->> 'function', '|')) into calls from jsonb_array_elements(jobs);
+
+  with text as materialized ( -- each command once, and only then the costly comparison: a million runs have few of them
+    select command, coalesce(jobid = any (ids), false) as ours, array_agg(runid) as runids
+    from cron.job_run_details where status in ('succeeded', 'failed') group by 1, 2
+  ),
+  old as materialized (
+    select runids, literal.pattern, regexp_replace(text.command, literal.pattern, '[key]', 'g') as command
+    from text,
     lateral (
       -- A token counts by its first 8 characters: error messages cut it off.
       select concat_ws('|', string_agg(regexp_replace(left(token[1], 8), '\W', '\\\&', 'g') || '[^\s''"\\]*', '|'), key_shape) as pattern
-      from regexp_matches(old.command || ' ' || coalesce(old.return_message, ''), bearer, 'g') as token
+      from regexp_matches(text.command, bearer, 'g') as token
     ) as literal
-  ) as clean
-  where run.status in ('succeeded', 'failed')
-    and run.command = clean.old_command and coalesce(run.return_message, '') = coalesce(clean.old_message, '')
-    and (run.command, run.return_message) is distinct from (clean.command, clean.return_message);
+    where text.ours or text.command ~ calls
+  )
+  update cron.job_run_details as run
+  set command = old.command, return_message =
+    regexp_replace(regexp_replace(run.return_message, old.pattern, '[key]', 'g'), bearer_cut, '\1[key]', 'g')
+  from old, unnest(old.runids) as id
+  where run.runid = id
+    and (run.command <> old.command or run.return_message ~ old.pattern or run.return_message ~ bearer_cut);
 end
 $migration$;
