@@ -111,7 +111,7 @@ const planted: [string, string, 'failure' | 'warning', string][] = [
     'unfinished',
     `insert into cron.job_run_details (jobid, status, start_time) select jobid, 'running', now() - interval '5 minutes' from cron.job where jobname = '${CRM}'`,
     'warning',
-    'has not ended'
+    'not ended'
   ],
   [
     'present',
@@ -144,6 +144,55 @@ describe('a planted fault is found, and the statement that is printed mends it',
     await mend(finding)
     expect(await failures()).toEqual([])
   })
+})
+
+describe('a role with few rights', () => {
+  freshProjects()
+  const few = async (grants: string) => {
+    const role = `few_${project.database}`
+    await project.rows(`create role ${role} login password 'postgres'`)
+    if (grants) await project.rows(grants.replaceAll('%role', role))
+    const url = new URL(project.url)
+    url.username = role
+    return url.href
+  }
+  const rights = async (url: string) =>
+    (await look(url)).filter(({ check, level }) => check === 'rights' && level === 'failure')
+
+  test('that cannot see the jobs is a failure, and the statement mends it', async () => {
+    const url = await few('alter role %role bypassrls')
+    const [finding] = await rights(url)
+    expect(finding?.title).toMatch(/cron.job cannot be seen/)
+    await mend(finding)
+    expect(await rights(url)).toEqual([])
+  })
+
+  test('from which row security hides the jobs is told so, and not that there are none', async () => {
+    const url = await few(
+      'grant usage on schema cron to %role; grant select on cron.job, cron.job_run_details to %role'
+    )
+    expect((await look(url)).filter(({ check }) => check === 'missing')).toEqual([])
+    await mend((await rights(url))[0])
+    expect(await rights(url)).toEqual([])
+  })
+
+  test('whose own session is read-only does not make the database so', async () => {
+    const url = await few('alter role %role set default_transaction_read_only = on; alter role %role bypassrls')
+    expect((await look(url)).filter(({ check }) => check === 'read-only')).toEqual([])
+  })
+})
+
+test('a job of the right name that another role owns is a failure', async () => {
+  await begin()
+  const role = `other_${project.database}`
+  await project.rows(`create role ${role}`)
+  await project.admin.query(`grant usage on schema cron to ${role}`)
+  await project.admin.query('update cron.job set username = $1 where jobname = $2', [role, CRM])
+  const finding = await found('twin', 'failure')
+  expect(finding?.title).toContain(role)
+  await mend(finding)
+  await migrateIn(project.db)
+  expect(await failures()).toEqual([])
 })
 
 describe('the key', () => {
@@ -180,20 +229,65 @@ describe('runs', () => {
     expect((await found('recovered', 'warning'))?.actual).toBe('1 × odoo-crm-sync: HTTP 401')
   })
 
-  test('no success for two intervals and three minutes is a failure', async () => {
-    await record(CRM, 'succeeded', 32)
-    await record(CHATTER, 'succeeded', 120)
+  /** Minutes since a job last was due. */
+  const sinceDue = (every: number) => (Date.now() / 60_000) % every
+
+  test('two successes missed, and three minutes, is a failure', async () => {
+    await record(CRM, 'succeeded', sinceDue(15) + 15)
+    await record(CHATTER, 'succeeded', sinceDue(60) + 60)
     expect(await failures()).toEqual([])
     await record(CHATTER, 'failed', 1, 'ERROR:  odoo-chatter-sync: HTTP 500')
     expect((await found('failed', 'warning'))?.actual).toBe('odoo-chatter-sync: HTTP 500')
-    await project.rows(`update cron.job_run_details set start_time = start_time - interval '4 minutes'`)
+    await project.rows(`update cron.job_run_details set start_time = start_time - interval '2 hours'`)
     const overdue = (await look()).filter(({ check }) => check === 'overdue')
     expect(overdue.map(({ title }) => title)).toEqual([
-      `${CRM} has had no success for over 33 minutes`,
-      `${CHATTER} has had no success for over 123 minutes`
+      `${CRM} has missed two successes`,
+      `${CHATTER} has missed two successes`
     ])
     for (const job of [CRM, CHATTER]) await project.run(job)
     expect(await failures()).toEqual([])
+  })
+
+  test('an uneven schedule is judged by its own times', async () => {
+    const today = new Date()
+    const yesterday = (today.getUTCDay() + 6) % 7 // the job ran yesterday, and is due again in four days
+    const when = `${today.getUTCMinutes()} ${today.getUTCHours()} * * ${yesterday},${(yesterday + 5) % 7}`
+    await project.admin.query('update cron.job set schedule = $1 where jobname = $2', [when, CRM])
+    await record(CRM, 'succeeded', 24 * 60)
+    expect(await failures()).toEqual([])
+  })
+
+  test.each(['@reboot', '0 0 31 2 *'])('the schedule %s is a warning, and the rest is examined', async (when) => {
+    await project.admin.query('update cron.job set schedule = $1 where jobname = $2', [when, CRM])
+    await project.run(CRM)
+    expect((await found('schedule', 'warning'))?.title).toBeDefined()
+    expect(await failures()).toEqual([])
+  })
+
+  test('a run refused before the rotation is a warning', async () => {
+    await project.fill({ key: secretKey() })
+    await project.run(CRM)
+    await project.fill()
+    expect((await found('rotated', 'warning'))?.actual).toBe('odoo-crm-sync: HTTP 401')
+    expect(await failures()).toEqual([])
+  })
+
+  test('a job that only ever starts is a failure in time', async () => {
+    await project.admin.query(
+      `insert into cron.job_run_details (jobid, status, start_time) select jobid, 'running', now() - n * interval '15 minutes'
+       from cron.job, generate_series(1, 8) as n where jobname = $1 order by n desc`,
+      [CRM]
+    )
+    expect(await failures()).toEqual(['overdue'])
+    expect((await found('unfinished', 'warning'))?.title).toContain('8 runs')
+  })
+
+  test('a key in a message is not printed', async () => {
+    await record(CRM, 'failed', 1, `ERROR:  column "Bearer ${key}" does not exist, nor "Bearer 0123456789abcdef"`)
+    const { out } = await script('doctor', ['--db-url', project.url])
+    expect(out).toContain('[key]')
+    expect(out).not.toContain(key)
+    expect(out).not.toContain('0123456789abcdef')
   })
 
   test('a job that never succeeded is a failure once it has had the time', async () => {
@@ -248,10 +342,11 @@ describe('a key outside Vault', () => {
       'trigger',
       `create table public.t (); create trigger hook before update on public.t execute function suppress_redundant_updates_trigger('%key')`
     ],
+    ['a setting', `alter database %db set app.settings.service_role_key = '%key'`],
     ['migration', `insert into supabase_migrations.schema_migrations values ('1', array['select ''%key'''])`]
   ]
   test.each(places)('the present key in a %s is a failure, another one a warning', async (place, sql) => {
-    await project.admin.query(sql.replace('%key', key))
+    await project.admin.query(sql.replace('%key', key).replace('%db', project.database))
     const finding = await found('present', 'failure')
     expect(finding?.title).toContain(`stands in ${place}`)
     await project.fill({ key: secretKey() })

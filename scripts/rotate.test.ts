@@ -137,15 +137,32 @@ test('a job that is running is left to end first', async () => {
   expect(await inVault()).toBe(old)
 })
 
-test("a job whose command is not the migration's cannot be tried", async () => {
-  const [job] = await project.rows('select jobid, command from cron.job where jobname = $1', [CRM])
-  await project.rows('select cron.alter_job($1, command := $2)', [
-    job?.jobid,
-    `select 'service_role_key', decrypted_secret from vault.decrypted_secrets`
-  ])
-  const { code, err } = await rotate(secretKey())
-  await project.rows('select cron.alter_job($1, command := $2)', [job?.jobid, job?.command])
-  expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(/is not the migration's.*--no-try/) })
+test("a job whose command is not the migration's is not tried, and the others are", async () => {
+  const jobs = await project.rows('select jobid, jobname, command from cron.job order by jobname desc')
+  const foreign = `select net.http_post('http://127.0.0.1:1', headers := jsonb_build_object('apikey',
+    (select decrypted_secret from vault.decrypted_secrets where name = 'service_role_key')))`
+  const key = secretKey()
+  project.functions.key = key
+  await project.rows('select cron.alter_job($1, command := $2)', [jobs[0]?.jobid, foreign])
+  const one = await rotate(key, ['--dry-run'])
+  await project.rows('select cron.alter_job($1, command := $2)', [jobs[1]?.jobid, foreign])
+  const none = await rotate(key)
+  for (const job of jobs) await project.rows('select cron.alter_job($1, command := $2)', [job.jobid, job.command])
+  expect(one).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/incremental: not tried.*[\s\S]*✓ odoo-chatter-sync-hourly/)
+  })
+  expect(none).toMatchObject({ code: 1, err: expect.stringMatching(/no active job.*--no-try/) })
+  expect(await inVault()).toBe(old)
+})
+
+test('a schedule that never comes does not make a failure of a rotation that is done', async () => {
+  await project.admin.query(`update cron.job set schedule = '0 0 31 2 *' where jobname = '${CRM}'`)
+  const key = secretKey()
+  const rotated = await rotate(key, ['--no-try'])
+  await project.admin.query(`update cron.job set schedule = '*/15 * * * *' where jobname = '${CRM}'`)
+  expect(rotated).toMatchObject({ code: 0, err: '' })
+  expect(await inVault()).toBe(key)
 })
 
 test('two rotations at once end with one of the two keys', async () => {

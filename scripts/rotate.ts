@@ -44,19 +44,15 @@ function check(key: string, projectUrl: string | null | undefined): void {
     say('  note: it is neither a JWT nor an sb_secret_ key. Trying it tells whether the functions take it.')
 }
 
+/** How the migration's commands read Vault. */
+const READ = '(select decrypted_secret from vault.decrypted_secrets where name = item[1])'
+
 /**
  * A job's own command, but with the key that the session keeps in the setting `rotate.key`. The new key is in no statement
- * and in no table then. @throws Failure where the command is not the migration's
+ * and in no table then.
  */
-function withCandidate(job: Job): string {
-  const read = 'select decrypted_secret from vault.decrypted_secrets where name = item[1]'
-  if (!job.command.includes(read))
-    throw new Failure(
-      `the command of ${job.jobname} is not the migration's, so the new key cannot be tried with it: run the migration again, or skip the trial with --no-try. Nothing was changed`
-    )
-  const candidate = `case item[1] when 'service_role_key' then current_setting('rotate.key') else (${read}) end`
-  return job.command.replace(`(${read})`, candidate)
-}
+const withCandidate = ({ command }: Job): string =>
+  command.replace(READ, `case item[1] when 'service_role_key' then current_setting('rotate.key') else ${READ} end`)
 
 /** Runs one job with the new key. Resolves to what is wrong, undefined where its function answered 2xx. */
 async function tryJob(url: string, job: Job, key: string): Promise<string | undefined> {
@@ -71,21 +67,20 @@ async function tryJob(url: string, job: Job, key: string): Promise<string | unde
   }
 }
 
-/** Tries the key against the function of every active job that reads the key from Vault. @throws Failure where one fails */
+/** Tries the key against the function of every active job of the migration's. @throws Failure where one fails */
 async function tryKey(session: pg.Client, url: string, key: string): Promise<void> {
-  const jobs = (await ownJobs(session)).filter(({ command }) =>
-    /vault\.decrypted_secrets[\s\S]*'service_role_key'|'service_role_key'[\s\S]*vault\.decrypted_secrets/.test(command)
-  )
-  const active = jobs.filter((job) => job.active)
-  for (const job of jobs) if (!job.active) say(`  ${job.jobname} is paused: not tried`)
+  const active: Job[] = []
+  for (const job of await ownJobs(session)) {
+    if (!job.command.includes('service_role_key')) continue
+    if (!job.command.includes(READ)) say(`  ${job.jobname}: not tried, its command is not the migration's`)
+    else if (!job.active) say(`  ${job.jobname}: not tried, it is paused`)
+    else active.push(job)
+  }
   if (active.length === 0)
     throw new Failure(
-      'there is no active job to try the key with: run the migration, or use --no-try. Nothing was changed'
+      "there is no active job of the migration's to try the key with: run the migration, or use --no-try. Nothing was changed"
     )
-  for (const job of active) {
-    await refuseWhileRunning(session, job)
-    withCandidate(job)
-  }
+  for (const job of active) await refuseWhileRunning(session, job)
   say(`  trying it: one real run of ${active.map((job) => job.jobname).join(' and ')}, up to two minutes …`)
   const failures = await Promise.all(active.map((job) => tryJob(url, job, key)))
   for (const [at, job] of active.entries())
@@ -133,9 +128,11 @@ main(async () => {
     say(
       `${style('green', 'Rotated')}: service_role_key ${done.get('service_role_key')}, and read back as ${describe(key)}.`
     )
-    for (const job of await ownJobs(session))
-      if (job.active && job.command.includes("'service_role_key'"))
-        say(`  ${job.jobname} runs next at ${new Date(nextTime(job.schedule, Date.now())).toISOString().slice(0, 16)}Z`)
+    for (const job of await ownJobs(session)) {
+      const next = nextTime(job.schedule, Date.now())
+      if (next && job.active && job.command.includes(READ))
+        say(`  ${job.jobname} runs next at ${new Date(next).toISOString().slice(0, 16)}Z`)
+    }
     if (old)
       say(`When both have succeeded, revoke the old key (${describe(old)}): Dashboard > Project Settings > API Keys.`)
     return 0

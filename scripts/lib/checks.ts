@@ -75,25 +75,52 @@ export async function examine(session: pg.Client, url: string): Promise<Report> 
         return (await session.query(sql, values)).rows as never
       } catch (error) {
         if ((error as { code?: string }).code !== '42501') throw error
-        if (!unseen.has(what)) patient.add(group, 'rights', 'unseen', what, { actual: (error as Error).message })
+        if (!unseen.has(what)) cannotSee(group, what, (error as Error).message)
         unseen.add(what)
         return undefined
       }
     }
   }
+  /** Without the jobs and their runs nothing can be called healthy; the rest is named as not seen. */
+  function cannotSee(group: Group, what: string, why: string) {
+    if (!what.startsWith('cron.')) patient.add(group, 'rights', 'unseen', what, { actual: why })
+    else
+      patient.add(group, 'rights', 'failure', `${what} cannot be seen: nothing can be said of the jobs`, {
+        actual: why,
+        mend: `grant usage on schema cron to ${role}; grant select on cron.job, cron.job_run_details to ${role};`
+      })
+  }
   await logNothing(session, 'session')
+  const { rows } = await session.query('select quote_ident(current_user) as role')
+  const role: string = rows[0].role
   const extensions = await checkDatabase(patient)
   const key = extensions.has('supabase_vault') ? await checkVault(patient) : undefined
   const runs: JobRuns[] = []
   if (extensions.has('pg_cron')) {
     const wanted = await wantedJobs(session)
-    await checkJobs(patient, wanted)
-    for (const job of wanted) await checkRuns(patient, job, runs)
+    const hidden = await session.query("select row_security_active('cron.job') as yes").catch(() => ({ rows: [] }))
+    if (hidden.rows[0]?.yes && role !== 'postgres')
+      patient.add('jobs', 'rights', 'failure', "other roles' jobs cannot be seen: row security hides them", {
+        mend: `alter role ${role} bypassrls;`
+      })
+    else {
+      await checkJobs(patient, wanted)
+      for (const job of wanted) await checkRuns(patient, job, runs)
+    }
     await checkHistory(patient)
   }
   if (extensions.has('pg_net')) await checkResponses(patient, extensions.has('pg_cron'))
   await checkLeaks(patient, key, extensions)
-  return { database: place(url), findings, runs }
+  return JSON.parse(JSON.stringify({ database: place(url), findings, runs }), (_name, value) =>
+    typeof value === 'string' ? redact(value, key) : value
+  )
+}
+
+/** Error messages and commands are quoted in a report: whatever in them is a key, or looks like one, is taken out. */
+function redact(text: string, key: string | undefined): string {
+  return (key ? text.replaceAll(key, '[key]') : text)
+    .replace(new RegExp(KEY_SHAPE, 'g'), '[key]')
+    .replace(/(bearer\s+)[^\s'"\\]{8,}/gi, '$1[key]')
 }
 
 async function checkDatabase({ session, add, see }: Patient): Promise<Set<string>> {
@@ -157,16 +184,21 @@ async function checkDatabase({ session, add, see }: Patient): Promise<Set<string
   }
 
   const { rows: settings } = await session.query(
-    `select current_setting('default_transaction_read_only') as readonly, current_database() as database, current_user as role,
+    `select s.setting as readonly, s.source, current_database() as database, current_user as role,
        (select setting::int from pg_settings where name = 'statement_timeout') as timeout,
-       quote_ident(current_database()) as quoted`
+       quote_ident(current_database()) as quoted
+     from pg_settings as s where name = 'default_transaction_read_only'`
   )
-  const { readonly, quoted, role, timeout } = settings[0]
-  if (readonly === 'on')
+  const { readonly, source, quoted, role, timeout } = settings[0]
+  // A session that was asked to be read-only says nothing of the jobs'.
+  const what = source === 'user' ? `role ${role}` : `database ${quoted}`
+  const how =
+    source === 'configuration file' ? 'set default_transaction_read_only = off' : 'reset default_transaction_read_only'
+  if (readonly === 'on' && source !== 'client' && (source !== 'user' || role === 'postgres'))
     add('database', 'read-only', 'failure', 'the database is read-only: no job runs', {
       expected: 'default_transaction_read_only is off (Supabase turns it on when the disk is full)',
       actual: 'on',
-      mend: `begin read write; alter database ${quoted} reset default_transaction_read_only; commit;`
+      mend: `begin read write; alter ${what} ${how}; commit;`
     })
   const jobs = extensions.has('pg_cron')
     ? await see('jobs', 'cron.job', 'select from cron.job where username = current_user')
@@ -206,7 +238,6 @@ async function checkVault({ session, url, add, see }: Patient): Promise<string |
   const projectUrl = values.project_url
   const project = /^https:\/\/([a-z0-9]+)\.supabase\.co\b/.exec(projectUrl ?? '')?.[1]
   const mendUrl = "select vault.update_secret(id, '<value>') from vault.secrets where name = 'project_url';"
-  if (key) checkKey(key, project, add)
   if (project && isLocal(url))
     add(
       'vault',
@@ -220,6 +251,7 @@ async function checkVault({ session, url, add, see }: Patient): Promise<string |
     )
   const { hostname, username } = new URL(url)
   const ref = /^db\.([a-z0-9]{20})\.supabase\.co$/.exec(hostname)?.[1] ?? /^[\w-]+\.([a-z0-9]{20})$/.exec(username)?.[1]
+  if (key) checkKey(key, project ?? ref, add)
   if (project && ref && project !== ref)
     add('vault', 'project', 'failure', 'project_url is another project than this database', {
       expected: `https://${ref}.supabase.co`,
@@ -240,7 +272,7 @@ function checkKey(key: string, project: string | undefined, add: Patient['add'])
     })
   }
   if (ref && project && ref !== project)
-    add('vault', 'project', 'failure', 'the key is of another project than project_url', {
+    add('vault', 'project', 'failure', 'the key is of another project', {
       expected: project,
       actual: ref,
       mend
@@ -289,16 +321,17 @@ async function checkJobs({ add, see }: Patient, wanted: WantedJob[]): Promise<vo
       fine = false
       add('jobs', check, level, title, more)
     }
-    for (const twin of named.filter((one) => one !== job))
+    for (const twin of named.filter((one) => one.username !== 'postgres'))
       fault(
         'twin',
         'failure',
-        `role ${twin.username} has a second job ${name} (${twin.jobid}), with a command of its own`,
+        `role ${twin.username} has ${twin === job ? 'the' : 'a second'} job ${name} (${twin.jobid})`,
         {
+          expected: 'one job of that name, owned by postgres, which may read Vault',
           mend:
             twin.username === 'supabase_admin'
               ? 'ask Supabase support to unschedule it'
-              : `grant "${twin.username}" to postgres; set role "${twin.username}"; select cron.unschedule(${literal(name)}); reset role;`
+              : `grant "${twin.username}" to postgres; set role "${twin.username}"; select cron.unschedule(${literal(name)}); reset role;${twin === job ? ` -- then ${again}` : ''}`
         }
       )
     if (job.literal)
@@ -340,14 +373,13 @@ async function checkJobs({ add, see }: Patient, wanted: WantedJob[]): Promise<vo
       )
 }
 
-/** The first line in which two commands differ, keys taken out. */
+/** The first line in which two commands differ; what stands in quotes in the actual one may be a key. */
 function difference(expected: string, actual: string): Pick<Finding, 'expected' | 'actual'> {
   const [want, have] = [expected.split('\n'), actual.split('\n')]
   const at = want.findIndex((line, index) => line !== have[index])
-  const show = (line: string | undefined) =>
-    line === undefined ? '(nothing)' : line.trim().replace(new RegExp(KEY_SHAPE, 'g'), '[key]').slice(0, 120)
+  const show = (line: string | undefined) => (line === undefined ? '(nothing)' : line.trim().slice(0, 120))
   const line = at < 0 ? want.length : at
-  return { expected: show(want[line]), actual: `${show(have[line])} (line ${line + 1})` }
+  return { expected: show(want[line]), actual: `${show(have[line]).replace(/'[^']*'?/g, "'…'")} (line ${line + 1})` }
 }
 
 async function checkRuns({ add, see }: Patient, wanted: WantedJob, report: JobRuns[]): Promise<void> {
@@ -389,49 +421,65 @@ async function checkRuns({ add, see }: Patient, wanted: WantedJob, report: JobRu
     lastFailure: failure ? { at: iso(failure.start), reason: reason(failure) } : null
   })
 
-  for (const run of runs.filter(({ stuck }) => stuck))
-    add('runs', 'unfinished', 'warning', `run ${run.runid} of ${wanted.name} has not ended for over three minutes`, {
-      actual: run.status,
-      mend: `update cron.job_run_details set status = 'failed', return_message = 'marked by hand', end_time = now() where runid = ${run.runid};`
-    })
+  const stuck = runs.filter((run) => run.stuck)
+  if (stuck.length)
+    add(
+      'runs',
+      'unfinished',
+      'warning',
+      `${wanted.name}: ${stuck.length === 1 ? 'a run has' : `${stuck.length} runs have`} not ended for over three minutes`,
+      {
+        actual: [...new Set(stuck.map(({ status }) => status))].join(', '),
+        mend: `update cron.job_run_details set status = 'failed', return_message = 'marked by hand', end_time = now() where jobid = ${job.jobid} and status not in ('succeeded', 'failed') and coalesce(start_time, '-infinity') < now() - interval '3 minutes';`
+      }
+    )
+
   const [last] = ended
-  if (!last) {
-    if (job.active)
-      add('runs', 'never', 'warning', `${wanted.name} has not run yet`, {
-        mend: `wait for ${iso(new Date(nextTime(job.schedule, Date.now())))}, or see the verdict now: npm run run-job -- ${wanted.name}`
-      })
-    return
-  }
   const now = Date.now()
-  const next = nextTime(job.schedule, now)
-  const interval = nextTime(job.schedule, next) - next
-  const patience = 2 * interval + 3 * MINUTE
-  const since = success?.start?.getTime() ?? 0
-  const first = runs.at(-1)?.start?.getTime() ?? now
-  const overdue = success ? now - since > patience : now - first > patience
-  const isRefused = last.status === 'failed' && /: HTTP 40[13]\b/.test(reason(last))
-  if (isRefused)
+  const due = nextTime(job.schedule, now)
+  const wait = `wait for ${due ? iso(new Date(due)) : 'its time'}, or see the verdict now: npm run run-job -- ${wanted.name}`
+  if (due === undefined)
+    add(
+      'runs',
+      'schedule',
+      'warning',
+      `the schedule of ${wanted.name} is not understood: whether it is late cannot be told`,
+      {
+        actual: job.schedule
+      }
+    )
+  // Two times at which it should have succeeded have passed since it did, and three minutes.
+  const since = (success?.start ?? runs.at(-1)?.start)?.getTime()
+  const first = since === undefined ? undefined : nextTime(job.schedule, since)
+  const second = first === undefined ? undefined : nextTime(job.schedule, first)
+  const overdue = second !== undefined && now > second + 3 * MINUTE && job.active
+  const isRefused = last?.status === 'failed' && /: HTTP 40[13]\b/.test(reason(last))
+  const rotated = "select from vault.secrets where name = 'service_role_key' and updated_at > $1"
+  if (isRefused && (await see('vault', 'Vault', rotated, [last.start]))?.length)
+    add('runs', 'rotated', 'warning', `${wanted.name}: the last run was refused, with the key before this one`, {
+      actual: reason(last),
+      mend: wait
+    })
+  else if (isRefused)
     add('runs', 'refused', 'failure', `${wanted.name}: the last run was refused`, {
       actual: reason(last),
       mend: 'npm run rotate'
     })
-  else if (overdue && job.active)
-    add(
-      'runs',
-      'overdue',
-      'failure',
-      `${wanted.name} has had no success for over ${Math.round(patience / MINUTE)} minutes`,
-      {
-        expected: `a success every ${Math.round(interval / MINUTE)} minutes`,
-        actual:
-          `last success ${iso(success?.start ?? null) ?? 'never'}; last run ${iso(last.start)}: ${last.status} ${last.status === 'failed' ? reason(last) : ''}`.trim(),
-        mend:
-          last.status === 'failed'
-            ? `npm run run-job -- ${wanted.name} # and mend what it says`
-            : 'see whether pg_cron is running'
-      }
-    )
-  else if (last.status === 'failed')
+  else if (overdue) {
+    const ending = last
+      ? `${iso(last.start)}: ${last.status} ${last.status === 'failed' ? reason(last) : ''}`
+      : 'has not ended'
+    add('runs', 'overdue', 'failure', `${wanted.name} has missed two successes`, {
+      expected: `a success by ${iso(new Date(second))}`,
+      actual: `last success ${iso(success?.start ?? null) ?? 'never'}; last run ${ending}`.trim(),
+      mend:
+        last?.status === 'failed'
+          ? `npm run run-job -- ${wanted.name} # and mend what it says`
+          : 'see whether pg_cron is running'
+    })
+  } else if (!last) {
+    if (job.active && !stuck.length) add('runs', 'never', 'warning', `${wanted.name} has not run yet`, { mend: wait })
+  } else if (last.status === 'failed')
     add('runs', 'failed', 'warning', `${wanted.name}: the last run failed`, {
       actual: reason(last),
       mend: `npm run run-job -- ${wanted.name}`
@@ -494,7 +542,8 @@ async function checkResponses({ add, see }: Patient, cron: boolean): Promise<voi
   const hidden = refused - (known?.[0]?.n ?? 0)
   if (hidden > 0 && known)
     add('responses', 'hidden', 'warning', `${hidden} answers of 401 or 403 that no failed run accounts for`, {
-      actual: 'another caller of pg_net (a job without this check, a trigger, a webhook) has a key that is refused',
+      actual:
+        'a trial by rotate or run-job, or another caller of pg_net (a job, a trigger, a webhook) whose key is refused',
       mend: `select jobid, jobname from cron.job where command ~ 'http_post'; -- and Dashboard > Integrations > Webhooks`
     })
 }
@@ -532,6 +581,13 @@ const PLACES: { what: string; needs: string; sql: string; mend: string }[] = [
     needs: 'pg_trigger',
     sql: `select 'trigger ' || tgname || ' on ' || tgrelid::regclass as place, encode(tgargs, 'escape') as text from pg_trigger`,
     mend: 'a webhook of the dashboard keeps its headers there: replace it by a function that reads Vault, then npm run rotate'
+  },
+  {
+    what: 'settings',
+    needs: 'pg_db_role_setting',
+    sql: `select 'a setting of a role or database' as place, setconfig::text as text from pg_db_role_setting
+      where setdatabase in (0, (select oid from pg_database where datname = current_database()))`,
+    mend: 'alter database (or role) … reset that setting, then npm run rotate'
   },
   {
     what: 'statistics',

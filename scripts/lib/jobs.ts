@@ -30,11 +30,11 @@ export async function ownJobs(session: pg.Client): Promise<Job[]> {
   return rows
 }
 
-/** @throws Failure where the job is running at the moment */
+/** @throws Failure where the job is running at the moment; a run gives up within two minutes, so an older row is a lost one */
 export async function refuseWhileRunning(session: pg.Client, job: Job): Promise<void> {
   const { rows: running } = await session.query(
     `select to_char(start_time at time zone 'utc', 'HH24:MI:SS') as since from cron.job_run_details
-     where jobid = $1 and status = 'running' and end_time is null`,
+     where jobid = $1 and status = 'running' and end_time is null and start_time > now() - interval '3 minutes'`,
     [job.jobid]
   )
   if (running[0])
@@ -70,10 +70,17 @@ export async function runCommand(session: pg.Client, command: string): Promise<V
   }
 }
 
-/** Milliseconds since 1970 of a schedule's first time after `from`. Times are GMT, as pg_cron's are. */
-export function nextTime(schedule: string, from: number): number {
+/**
+ * Milliseconds since 1970 of a schedule's first time after `from`; undefined where it has none, or is not understood (the
+ * library does not know all that pg_cron takes: '@reboot', for one). Times are GMT, as pg_cron's are.
+ */
+export function nextTime(schedule: string, from: number): number | undefined {
   const seconds = /^\s*(\d+)\s+seconds?\s*$/i.exec(schedule)?.[1]
   if (seconds) return from + Number(seconds) * 1000
-  const pattern = schedule.replace(/\$/g, 'L') // pg_cron's sign for the last day of the month
-  return new Cron(pattern, { timezone: 'UTC' }).nextRun(new Date(from))?.getTime() ?? Number.POSITIVE_INFINITY
+  try {
+    const pattern = schedule.replace(/\$/g, 'L') // pg_cron's sign for the last day of the month
+    return new Cron(pattern, { timezone: 'UTC' }).nextRun(new Date(from))?.getTime()
+  } catch {
+    return undefined
+  }
 }

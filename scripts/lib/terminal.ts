@@ -47,7 +47,7 @@ export function readArguments<const T extends NonNullable<ParseArgsConfig['optio
 
 /** Runs a command: what it throws is printed as one message and becomes the exit code; DEBUG=1 adds the stack trace. */
 export async function main(command: () => Promise<number>): Promise<void> {
-  process.stdout.on('error', () => process.exit(1)) // the reader of a pipe went away
+  process.stdout.on('error', () => {}) // the reader of a pipe went away: the work goes on, the exit code tells
   try {
     process.exitCode = await command()
   } catch (error) {

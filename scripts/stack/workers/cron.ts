@@ -95,9 +95,9 @@ export function startScheduler(socketUrl: (role: string, database: string) => st
     for (const job of jobs) {
       const next = due.get(job.jobid)
       if (next?.schedule !== job.schedule)
-        due.set(job.jobid, { schedule: job.schedule, at: nextTime(job.schedule, now) })
+        due.set(job.jobid, { schedule: job.schedule, at: nextTime(job.schedule, now) ?? Number.POSITIVE_INFINITY })
       else if (next.at <= now) {
-        next.at = nextTime(job.schedule, now)
+        next.at = nextTime(job.schedule, now) ?? Number.POSITIVE_INFINITY
         if (job.active) waiting.set(job.jobid, (waiting.get(job.jobid) ?? 0) + 1)
       }
       const times = waiting.get(job.jobid) ?? 0
