@@ -175,7 +175,7 @@ test('two rotations at once end with one of the two keys', async () => {
 test('killed at any point, Vault holds the old key or the new', { timeout: 60_000 }, async () => {
   const key = secretKey()
   project.functions.key = key
-  for (const ms of [150, 300, 350, 400, 450, 500]) {
+  for (const ms of [250, 350, 400, 450]) {
     await project.fill({ key: old })
     const child = spawn(process.execPath, ['--import', 'tsx', 'scripts/rotate.ts', '--db-url', project.url], {
       cwd: ROOT

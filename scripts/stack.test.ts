@@ -48,22 +48,6 @@ describe('a command on the stack', () => {
     })
     await nothingLeft()
   })
-
-  test('can tell the functions to take a new key, to fail and to be slow', async () => {
-    const program = `
-      const url = process.env.PROJECT_URL
-      const post = (path, body, key) => fetch(url + path, { method: 'POST', body, headers: { authorization: 'Bearer ' + key } })
-      const status = async (key) => (await post('/functions/v1/odoo-chatter-sync', '{}', key)).status
-      await post('/stand-in', '{"key": "sb_secret_new"}')
-      const [old, now] = [await status(process.env.SERVICE_ROLE_KEY), await status('sb_secret_new')]
-      await post('/stand-in', '{"function": "odoo-chatter-sync", "status": 503, "delay": 300}')
-      const began = Date.now()
-      console.log(old, now, await status('sb_secret_new'), Date.now() - began >= 300, (await post('/stand-in', '?')).status)`
-    expect(await stack('--empty', process.execPath, '--input-type=module', '-e', program)).toMatchObject({
-      code: 0,
-      out: '401 200 503 true 400\n'
-    })
-  })
 })
 
 describe('the stack', () => {
