@@ -64,7 +64,9 @@ function print({ database, findings, runs }: Report) {
   const count = (level: Level) => findings.filter((finding) => finding.level === level).length
   const [failures, warnings, unseen] = [count('failure'), count('warning'), count('unseen')]
   const verdict = failures ? style('red', 'Not healthy') : style('green', 'Healthy')
-  say(`\n${verdict}: ${failures} failures, ${warnings} warnings${unseen ? `, ${unseen} not seen` : ''}.`)
+  const counted = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`
+  const seen = unseen ? `, ${unseen} not seen` : ''
+  say(`\n${verdict}: ${counted(failures, 'failure')}, ${counted(warnings, 'warning')}${seen}.`)
 }
 
 main(async () => {
