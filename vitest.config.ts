@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['scripts/**/*.test.ts'],
     globalSetup: 'scripts/stack/testing.setup.ts',
     pool: 'forks',
+    isolate: false, // each file loads the same few modules
     maxWorkers: 4,
     testTimeout: 30_000,
     hookTimeout: 30_000

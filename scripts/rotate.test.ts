@@ -177,7 +177,7 @@ test('killed at any point, Vault holds the old key or the new', { timeout: 60_00
   project.functions.key = key
   for (const ms of [250, 350, 400, 450]) {
     await project.fill({ key: old })
-    const child = spawn(process.execPath, ['--import', 'tsx', 'scripts/rotate.ts', '--db-url', project.url], {
+    const child = spawn(process.execPath, ['--import', 'tsx/esm', 'scripts/rotate.ts', '--db-url', project.url], {
       cwd: ROOT
     })
     child.stdin.on('error', () => {}).end(key)

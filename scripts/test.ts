@@ -64,7 +64,7 @@ main(async () => {
   check(await run(...node(bin('@biomejs/biome/bin/biome'), 'check')))
 
   heading('vitest (and, meanwhile, pgTAP on a stack of its own)')
-  const tsx = (script: string) => ['--import', 'tsx', `scripts/${script}.ts`]
+  const tsx = (script: string) => ['--import', 'tsx/esm', `scripts/${script}.ts`]
   const pgtap = run(...node(...tsx('stack'), process.execPath, ...tsx('test-db')), true)
   const file = path.join(process.env.TMPDIR, 'results.json')
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]

@@ -50,6 +50,7 @@ async function npm(): Promise<Engine> {
     settings: [
       ...common,
       'io_method = sync',
+      'scram_iterations = 1', // the password is no secret
       "shared_preload_libraries = 'pg_stat_statements'",
       "extension_control_path = '$system:{dir}/share'"
     ],

@@ -141,7 +141,7 @@ export function script(
   options: { cwd?: string; input?: string } = {}
 ): Promise<Ended> {
   const { cwd = ROOT, input } = options
-  const tsx = import.meta.resolve('tsx')
+  const tsx = import.meta.resolve('tsx/esm')
   const child = spawn(process.execPath, ['--import', tsx, path.join(ROOT, `scripts/${name}.ts`), ...args], {
     cwd,
     stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
