@@ -4,6 +4,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { legacyKey, secretKey } from './stack/keys.ts'
+import { supabase } from './stack/stack.ts'
 import { CHATTER, CRM, MIGRATION, migrateIn, type TestProject, testProject } from './stack/testing.ts'
 
 let project: TestProject
@@ -67,6 +68,17 @@ describe('an empty database', () => {
     await migrate()
     for (const job of await jobs()) expect(job.command?.length).toBeLessThan(3100)
   })
+})
+
+test('the Supabase CLI pushes it, and a reset applies it again and keeps the Vault rows', async () => {
+  await supabase(project.dir, 'db', 'push', `--remote=${project.url}`)
+  await project.fill()
+  const before = await secrets()
+  expect(await jobs()).toMatchObject([{ jobname: CRM }, { jobname: CHATTER }])
+  await supabase(project.dir, 'db', 'reset', `--remote=${project.url}`)
+  expect(await jobs()).toMatchObject([{ jobname: CRM }, { jobname: CHATTER }])
+  expect(await secrets()).toEqual(before)
+  expect(await project.run(CRM)).toMatchObject({ status: 'succeeded' })
 })
 
 describe('a second and a third run', () => {
