@@ -6,7 +6,7 @@ import { readKey } from './lib/input.ts'
 import { type Job, nextTime, ownJobs, refuseWhileRunning, runCommand } from './lib/jobs.ts'
 import { claims, describe, kind, problem } from './lib/keys.ts'
 import { Failure, main, readArguments, style } from './lib/terminal.ts'
-import { logNothing, readSecret, requireVault, writeSecrets } from './lib/vault.ts'
+import { logNothing, projectOf, readSecret, requireVault, writeSecrets } from './lib/vault.ts'
 
 const HELP = `
 Usage: npm run -s rotate -- [options] < file-with-the-key
@@ -37,7 +37,7 @@ function check(key: string, projectUrl: string | null | undefined): void {
   const { exp, ref } = claims(key) ?? {}
   if (exp !== undefined && exp * 1000 < Date.now())
     throw new Failure(`the new key expired on ${new Date(exp * 1000).toISOString().slice(0, 10)}. Nothing was changed`)
-  const project = /^https:\/\/([a-z0-9]+)\.supabase\.co\b/.exec(projectUrl ?? '')?.[1]
+  const project = projectOf(projectUrl)
   if (ref !== undefined && project !== undefined && ref !== project)
     throw new Failure(`the new key is of project ${ref}, and project_url of ${project}. Nothing was changed`)
   if (kind(key) === 'opaque')

@@ -6,7 +6,7 @@ import { isLocal, place } from './database.ts'
 import { nextTime } from './jobs.ts'
 import { claims, describe, kind, problem } from './keys.ts'
 import { migrationFile, type WantedJob, wantedJobs } from './migration.ts'
-import { logNothing, readSecret, type SecretName, urlProblem } from './vault.ts'
+import { logNothing, projectOf, readSecret, type SecretName, urlProblem } from './vault.ts'
 
 export type Group = 'database' | 'vault' | 'jobs' | 'runs' | 'responses' | 'leaks'
 /** A failure means that a sync did not or will not run authenticated, or that a key is exposed; unseen: no right to look. */
@@ -51,6 +51,8 @@ const iso = (date: Date | null) => (date ? `${date.toISOString().slice(0, 16)}Z`
 
 interface Patient {
   session: pg.Client
+  /** The session's role, quoted as an identifier. */
+  role: string
   url: string
   add(group: Group, check: string, level: Level, title: string, more?: Partial<Finding>): void
   /** Rows, or undefined where the role may not look; that is noted under `what` then. */
@@ -66,8 +68,11 @@ interface Patient {
 export async function examine(session: pg.Client, url: string): Promise<Report> {
   const findings: Finding[] = []
   const unseen = new Set<string>()
+  const { rows } = await session.query('select quote_ident(current_user) as role')
+  const role: string = rows[0].role
   const patient: Patient = {
     session,
+    role,
     url,
     add: (group, check, level, title, more = {}) => findings.push({ group, check, level, title, ...more }),
     async see(group, what, sql, values) {
@@ -91,8 +96,6 @@ export async function examine(session: pg.Client, url: string): Promise<Report> 
       })
   }
   await logNothing(session, 'session')
-  const { rows } = await session.query('select quote_ident(current_user) as role')
-  const role: string = rows[0].role
   const extensions = await checkDatabase(patient)
   const key = extensions.has('supabase_vault') ? await checkVault(patient) : undefined
   const runs: JobRuns[] = []
@@ -104,8 +107,12 @@ export async function examine(session: pg.Client, url: string): Promise<Report> 
         mend: `alter role ${role} bypassrls;`
       })
     else {
-      await checkJobs(patient, wanted)
-      for (const job of wanted) await checkRuns(patient, job, runs)
+      const jobs = await seeJobs(patient)
+      if (jobs) checkJobs(patient, wanted, jobs)
+      for (const { name } of wanted) {
+        const job = ours(jobs ?? [], name)
+        if (job) await checkRuns(patient, name, job, runs)
+      }
     }
     await checkHistory(patient)
   }
@@ -123,11 +130,9 @@ function redact(text: string, key: string | undefined): string {
     .replace(/(bearer\s+)[^\s'"\\]{8,}/gi, '$1[key]')
 }
 
-async function checkDatabase({ session, add, see }: Patient): Promise<Set<string>> {
-  const { rows } = await session.query('select current_setting($1) as version, current_user as role', [
-    'server_version'
-  ])
-  add('database', 'version', 'ok', `PostgreSQL ${rows[0].version.split(' ')[0]}, as ${rows[0].role}`)
+async function checkDatabase({ session, role, add, see }: Patient): Promise<Set<string>> {
+  const { rows } = await session.query('show server_version')
+  add('database', 'version', 'ok', `PostgreSQL ${rows[0].server_version.split(' ')[0]}, as ${role}`)
 
   const create: Record<string, string> = {
     pg_cron: 'create extension if not exists pg_cron;',
@@ -191,12 +196,12 @@ async function checkDatabase({ session, add, see }: Patient): Promise<Set<string
   }
 
   const { rows: settings } = await session.query(
-    `select s.setting as readonly, s.source, current_database() as database, current_user as role,
+    `select s.setting as readonly, s.source,
        (select setting::int from pg_settings where name = 'statement_timeout') as timeout,
        quote_ident(current_database()) as quoted
      from pg_settings as s where name = 'default_transaction_read_only'`
   )
-  const { readonly, source, quoted, role, timeout } = settings[0]
+  const { readonly, source, quoted, timeout } = settings[0]
   // A session that was asked to be read-only says nothing of the jobs'.
   const what = source === 'user' ? `role ${role}` : `database ${quoted}`
   const how =
@@ -219,13 +224,16 @@ async function checkDatabase({ session, add, see }: Patient): Promise<Set<string
   return extensions
 }
 
+const fillStatement = (name: SecretName) =>
+  `select vault.update_secret(id, '<value>') from vault.secrets where name = ${literal(name)};`
+
 /** @returns the present key, where there is one and the role may see it */
 async function checkVault({ session, url, add, see }: Patient): Promise<string | undefined> {
   if (!(await see('vault', 'Vault', 'select from vault.decrypted_secrets where false'))) return undefined
   const values: Partial<Record<SecretName, string>> = {}
   for (const name of NAMES) {
     const value = await readSecret(session, name)
-    const fill = `select vault.update_secret(id, '<value>') from vault.secrets where name = ${literal(name)};`
+    const fill = fillStatement(name)
     const create = `select vault.update_secret(vault.create_secret('', ${literal(name)}), '<value>');`
     const remove = `delete from vault.secrets where name = ${literal(name)};`
     const wrong = typeof value === 'string' && (name === 'project_url' ? urlProblem(value) : problem(value))
@@ -243,8 +251,8 @@ async function checkVault({ session, url, add, see }: Patient): Promise<string |
   }
   const key = values.service_role_key
   const projectUrl = values.project_url
-  const project = /^https:\/\/([a-z0-9]+)\.supabase\.co\b/.exec(projectUrl ?? '')?.[1]
-  const mendUrl = "select vault.update_secret(id, '<value>') from vault.secrets where name = 'project_url';"
+  const project = projectOf(projectUrl)
+  const mendUrl = fillStatement('project_url')
   if (project && isLocal(url))
     add(
       'vault',
@@ -298,14 +306,13 @@ interface CronJob {
   database: string
   username: string
   active: boolean
-  own: boolean
   here: boolean
   literal: boolean
   functions: boolean
 }
 
-async function checkJobs({ add, see }: Patient, wanted: WantedJob[]): Promise<void> {
-  const jobs = await see<CronJob>(
+const seeJobs = ({ see }: Patient): Promise<CronJob[] | undefined> =>
+  see<CronJob>(
     'jobs',
     'cron.job',
     `select job.*, database = current_database() as here, command ~ $1 or command ~ $2 as literal,
@@ -313,12 +320,17 @@ async function checkJobs({ add, see }: Patient, wanted: WantedJob[]): Promise<vo
      from cron.job order by jobid`,
     [KEY_SHAPE, BEARER]
   )
-  if (!jobs) return
+
+/** The job of a name that the migration looks after: the one that postgres owns, else the first. */
+function ours(jobs: CronJob[], name: string): CronJob | undefined {
+  const named = jobs.filter((job) => job.jobname === name)
+  return named.find((job) => job.username === 'postgres') ?? named[0]
+}
+
+function checkJobs({ add }: Patient, wanted: WantedJob[], jobs: CronJob[]): void {
   const again = `run the migration again: ${migrationFile()}`
   for (const { name, schedule, command } of wanted) {
-    const named = jobs.filter((job) => job.jobname === name)
-    // The job that runs as the migration's role: the one with the Vault command, else the first.
-    const job = named.find((one) => one.username === 'postgres') ?? named[0]
+    const job = ours(jobs, name)
     if (!job) {
       add('jobs', 'missing', 'failure', `there is no job ${name}`, { mend: again })
       continue
@@ -328,7 +340,7 @@ async function checkJobs({ add, see }: Patient, wanted: WantedJob[]): Promise<vo
       fine = false
       add('jobs', check, level, title, more)
     }
-    for (const twin of named.filter((one) => one.username !== 'postgres'))
+    for (const twin of jobs.filter((one) => one.jobname === name && one.username !== 'postgres'))
       fault(
         'twin',
         'failure',
@@ -389,7 +401,7 @@ function difference(expected: string, actual: string): Pick<Finding, 'expected' 
   return { expected: show(want[line]), actual: `${show(have[line]).replace(/'[^']*'?/g, "'…'")} (line ${line + 1})` }
 }
 
-async function checkRuns({ add, see }: Patient, wanted: WantedJob, report: JobRuns[]): Promise<void> {
+async function checkRuns({ add, see }: Patient, name: string, job: CronJob, report: JobRuns[]): Promise<void> {
   interface Row {
     runid: string
     status: string
@@ -397,14 +409,6 @@ async function checkRuns({ add, see }: Patient, wanted: WantedJob, report: JobRu
     reason: string | null
     stuck: boolean
   }
-  const jobs = await see<CronJob>(
-    'jobs',
-    'cron.job',
-    `select *, database = current_database() as here from cron.job where jobname = $1 order by username <> 'postgres' limit 1`,
-    [wanted.name]
-  )
-  const job = jobs?.[0]
-  if (!job) return
   const runs = await see<Row>(
     'runs',
     'cron.job_run_details',
@@ -419,7 +423,7 @@ async function checkRuns({ add, see }: Patient, wanted: WantedJob, report: JobRu
   const success = ended.find(({ status }) => status === 'succeeded')
   const failure = ended.find(({ status }) => status === 'failed')
   report.push({
-    job: wanted.name,
+    job: name,
     runs: runs
       .slice(0, 20)
       .reverse()
@@ -434,7 +438,7 @@ async function checkRuns({ add, see }: Patient, wanted: WantedJob, report: JobRu
       'runs',
       'unfinished',
       'warning',
-      `${wanted.name}: ${stuck.length === 1 ? 'a run has' : `${stuck.length} runs have`} not ended for over three minutes`,
+      `${name}: ${stuck.length === 1 ? 'a run has' : `${stuck.length} runs have`} not ended for over three minutes`,
       {
         actual: [...new Set(stuck.map(({ status }) => status))].join(', '),
         mend: `update cron.job_run_details set status = 'failed', return_message = 'marked by hand', end_time = now() where jobid = ${job.jobid} and status not in ('succeeded', 'failed') and coalesce(start_time, '-infinity') < now() - interval '3 minutes';`
@@ -444,17 +448,11 @@ async function checkRuns({ add, see }: Patient, wanted: WantedJob, report: JobRu
   const [last] = ended
   const now = Date.now()
   const due = nextTime(job.schedule, now)
-  const wait = `wait for ${due ? iso(new Date(due)) : 'its time'}, or see the verdict now: npm run run-job -- ${wanted.name}`
+  const wait = `wait for ${due ? iso(new Date(due)) : 'its time'}, or see the verdict now: npm run run-job -- ${name}`
   if (due === undefined)
-    add(
-      'runs',
-      'schedule',
-      'warning',
-      `the schedule of ${wanted.name} is not understood: whether it is late cannot be told`,
-      {
-        actual: job.schedule
-      }
-    )
+    add('runs', 'schedule', 'warning', `the schedule of ${name} is not understood: whether it is late cannot be told`, {
+      actual: job.schedule
+    })
   // Two times at which it should have succeeded have passed since it did, and three minutes.
   const since = (success?.start ?? runs.at(-1)?.start)?.getTime()
   const first = since === undefined ? undefined : nextTime(job.schedule, since)
@@ -463,12 +461,12 @@ async function checkRuns({ add, see }: Patient, wanted: WantedJob, report: JobRu
   const isRefused = last?.status === 'failed' && /: HTTP 40[13]\b/.test(reason(last))
   const rotated = "select from vault.secrets where name = 'service_role_key' and updated_at > $1"
   if (isRefused && (await see('vault', 'Vault', rotated, [last.start]))?.length)
-    add('runs', 'rotated', 'warning', `${wanted.name}: the last run was refused, with the key before this one`, {
+    add('runs', 'rotated', 'warning', `${name}: the last run was refused, with the key before this one`, {
       actual: reason(last),
       mend: wait
     })
   else if (isRefused)
-    add('runs', 'refused', 'failure', `${wanted.name}: the last run was refused`, {
+    add('runs', 'refused', 'failure', `${name}: the last run was refused`, {
       actual: reason(last),
       mend: 'npm run rotate'
     })
@@ -476,20 +474,20 @@ async function checkRuns({ add, see }: Patient, wanted: WantedJob, report: JobRu
     const ending = last
       ? `${iso(last.start)}: ${last.status} ${last.status === 'failed' ? reason(last) : ''}`
       : 'has not ended'
-    add('runs', 'overdue', 'failure', `${wanted.name} has missed two successes`, {
+    add('runs', 'overdue', 'failure', `${name} has missed two successes`, {
       expected: `a success by ${iso(new Date(second))}`,
       actual: `last success ${iso(success?.start ?? null) ?? 'never'}; last run ${ending}`.trim(),
       mend:
         last?.status === 'failed'
-          ? `npm run run-job -- ${wanted.name} # and mend what it says`
+          ? `npm run run-job -- ${name} # and mend what it says`
           : 'see whether pg_cron is running'
     })
   } else if (!last) {
-    if (job.active && !stuck.length) add('runs', 'never', 'warning', `${wanted.name} has not run yet`, { mend: wait })
+    if (job.active && !stuck.length) add('runs', 'never', 'warning', `${name} has not run yet`, { mend: wait })
   } else if (last.status === 'failed')
-    add('runs', 'failed', 'warning', `${wanted.name}: the last run failed`, {
+    add('runs', 'failed', 'warning', `${name}: the last run failed`, {
       actual: reason(last),
-      mend: `npm run run-job -- ${wanted.name}`
+      mend: `npm run run-job -- ${name}`
     })
   else {
     const recent = ended.filter((run) => run.status === 'failed' && now - (run.start?.getTime() ?? 0) < DAY)
@@ -497,10 +495,10 @@ async function checkRuns({ add, see }: Patient, wanted: WantedJob, report: JobRu
       (text) => `${recent.filter((run) => reason(run) === text).length} × ${text}`
     )
     if (recent.length)
-      add('runs', 'recovered', 'warning', `${wanted.name} runs, but failed in the last day`, {
+      add('runs', 'recovered', 'warning', `${name} runs, but failed in the last day`, {
         actual: reasons.join('; ')
       })
-    else add('runs', 'success', 'ok', `${wanted.name}: last success ${iso(last.start)}`)
+    else add('runs', 'success', 'ok', `${name}: last success ${iso(last.start)}`)
   }
 }
 

@@ -15,6 +15,10 @@ export const urlProblem = (url: string): string | undefined =>
     ? undefined
     : 'it must be https://<ref>.supabase.co, without a path (http only for a local host)'
 
+/** The hosted project that a project URL names; undefined for a local one, a custom domain, or none. */
+export const projectOf = (url: string | null | undefined): string | undefined =>
+  /^https:\/\/([a-z0-9]+)\.supabase\.co\b/.exec(url ?? '')?.[1]
+
 /** @throws Failure where the database has no Vault */
 export async function requireVault(session: pg.Client): Promise<void> {
   const { rows } = await session.query("select to_regclass('vault.decrypted_secrets') is not null as there")

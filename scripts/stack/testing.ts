@@ -8,13 +8,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
 import { afterAll, inject } from 'vitest'
 import { connect } from '../lib/database.ts'
+import { migrationFile } from '../lib/migration.ts'
 import { serverAt } from './server.ts'
 import { type Project, ROOT, startProject } from './stack.ts'
 
-const folder = path.join(ROOT, 'supabase/migrations')
-
 /** The migration's text. */
-export const MIGRATION = fs.readFileSync(path.join(folder, fs.readdirSync(folder)[0] ?? ''), 'utf8')
+export const MIGRATION = fs.readFileSync(path.join(ROOT, migrationFile()), 'utf8')
 
 export const CRM = 'odoo-crm-sync-incremental'
 export const CHATTER = 'odoo-chatter-sync-hourly'
