@@ -1,18 +1,20 @@
-/** `npm test`: types, lint, vitest, and every pgTAP file on a stack of its own. The last line counts. */
+/** `npm test` and `npm run test:debian`: the checks of this project, one after the other. The last line counts. */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { main, readArguments, style } from './lib/terminal.ts'
+import { engine } from './stack/engines.ts'
 import { endWithNpm, temporaryFolder } from './stack/lifetime.ts'
 
 const HELP = `
-Usage: npm test
+Usage: npm test               types, lint, vitest (on embedded stacks of its own), and every pgTAP file
+       npm run test:debian    on Debian's PostgreSQL 15: every pgTAP file, and every outcome of a run at the real times of
+                              the real pg_cron, beside its stand-in; takes three to five minutes
 
-Types, lint, vitest (on embedded stacks of its own), and every pgTAP file. The last line counts.
-One file: npx vitest run scripts/runs.test.ts
+The last line counts. One file: npx vitest run scripts/runs.test.ts
 
-Exit code: 0 all passed, 1 not, 2 wrong use
+Exit code: 0 all passed, 1 not, 2 wrong use or packages missing
 `
 
 const began = Date.now()
@@ -43,7 +45,9 @@ function heading(text: string) {
 }
 
 main(async () => {
-  readArguments(HELP, {})
+  const { values } = readArguments(HELP, { engine: { type: 'string', default: 'npm' } })
+  const debian = values.engine === 'debian'
+  if (debian) await engine('debian') // or says what to install
   endWithNpm()
   process.env.TMPDIR = await temporaryFolder()
   process.on('exit', () => {
@@ -57,16 +61,19 @@ main(async () => {
   }
   const check = ({ code }: { code: number }) => (code ? count(0, 1) : count(1, 0))
 
-  heading('types')
-  check(await run(...node(bin('typescript/bin/tsc'), '--project', '.')))
+  if (!debian) {
+    heading('types')
+    check(await run(...node(bin('typescript/bin/tsc'), '--project', '.')))
 
-  heading('lint')
-  check(await run(...node(bin('@biomejs/biome/bin/biome'), 'check')))
+    heading('lint')
+    check(await run(...node(bin('@biomejs/biome/bin/biome'), 'check')))
+  }
 
   heading('vitest (and, meanwhile, pgTAP on a stack of its own)')
   const tsx = (script: string) => ['--import', 'tsx/esm', `scripts/${script}.ts`]
-  const pgtap = run(...node(...tsx('stack'), process.execPath, ...tsx('test-db')), true)
+  const pgtap = run(...node(...tsx('stack'), '--engine', values.engine, process.execPath, ...tsx('test-db')), true)
   const file = path.join(process.env.TMPDIR, 'results.json')
+  process.env.TEST_ENGINE = values.engine
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
   const vitest = await run(...node(bin('vitest/vitest.mjs'), 'run', ...reporters))
   const results = fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, 'utf8')) : {}

@@ -22,6 +22,8 @@ export interface Server {
   createDatabase(name: string, template?: string): Promise<void>
   /** What the server has logged so far. */
   log(): string
+  /** Kills the server (SIGKILL): its supervisor brings it back. What it had not written is lost, as in a crash. */
+  kill(): void
   /** Stops the server and removes its folder. */
   stop(): Promise<void>
 }
@@ -54,11 +56,13 @@ function messages(supervisor: ChildProcess) {
 
 /**
  * Starts PostgreSQL (from npm: 0.7 s) with Supabase's roles, schemas and extensions in the database `postgres`.
+ * @param settings further lines of postgresql.conf
  * @throws Error with the last lines of the server's log where it does not start
  */
-export async function startServer(name: EngineName = 'npm'): Promise<Server> {
-  const { bin, settings, install, bootstrap: more } = await engine(name)
-  const supervisor = spawn(process.execPath, [path.join(here, 'supervisor.mjs'), JSON.stringify({ bin, settings })], {
+export async function startServer(name: EngineName = 'npm', settings: string[] = []): Promise<Server> {
+  const { bin, settings: own, install, bootstrap: more } = await engine(name)
+  const config = JSON.stringify({ bin, settings: [...own, ...settings] })
+  const supervisor = spawn(process.execPath, [path.join(here, 'supervisor.mjs'), config], {
     stdio: ['pipe', 'pipe', 'inherit'],
     detached: true
   })
@@ -97,6 +101,9 @@ export function serverAt(dir: string, port: number): Server {
       if (!template) await bootstrap(server, name)
     },
     log: () => fs.readFileSync(path.join(dir, 'server.log'), 'utf8'),
+    kill() {
+      process.kill(Number(fs.readFileSync(path.join(dir, 'data/postmaster.pid'), 'utf8').split('\n')[0]), 'SIGKILL')
+    },
     stop: async () => {}
   }
   return server

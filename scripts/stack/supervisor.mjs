@@ -53,7 +53,7 @@ function run(program, args) {
 /** @param {import('node:child_process').ChildProcess} process @returns {Promise<number | NodeJS.Signals | null>} */
 const ended = (process) =>
   new Promise((resolve, reject) => {
-    if (process.exitCode !== null || process.signalCode !== null) resolve(process.exitCode ?? process.signalCode)
+    if (!alive(process)) resolve(process.exitCode ?? process.signalCode)
     process.once('error', reject)
     process.once('exit', (code, signal) => resolve(code ?? signal))
   })
@@ -96,29 +96,43 @@ async function start() {
   if ((await ended(initdb)) !== 0) throw new Error('initdb failed')
   fs.appendFileSync(path.join(data, 'postgresql.conf'), config.settings.join('\n').replaceAll('{dir}', dir))
 
-  for (let attempt = 1; ; attempt++) {
-    const port = await freePort()
+  let port = await freePort()
+  for (let attempt = 1, served = false; !stopping; attempt++) {
+    const logged = fs.statSync(log).size
     const postgres = run(path.join(bin, 'postgres'), ['-D', data, '-p', String(port), '-k', dir])
-    const pidFile = path.join(data, 'postmaster.pid')
-    while (postgres.exitCode === null && postgres.signalCode === null) {
-      if (fs.existsSync(pidFile) && fs.readFileSync(pidFile, 'utf8').split('\n')[7]?.trim() === 'ready') {
-        tell({ port })
-        const how = await ended(postgres)
-        throw new Error(`PostgreSQL ended by itself (${how})`)
-      }
-      await sleep(10)
+    while (alive(postgres) && !ready(postgres.pid)) await sleep(10)
+    if (alive(postgres)) {
+      tell({ port })
+      served = true
+      attempt = 0
     }
-    // Another process may have taken the port in between.
-    if (stopping || attempt === 5 || !/could not bind|Address already in use/.test(fs.readFileSync(log, 'utf8')))
-      throw new Error('PostgreSQL did not start')
+    const how = await ended(postgres)
+    const said = fs.readFileSync(log, 'utf8').slice(logged)
+    const killed = typeof how === 'string' // brought back, as Supabase brings back a server that was killed
+    const leaving = /shared memory block .* still in use/.test(said) // by sessions of the one that was killed
+    const taken = !served && /could not bind|Address already in use/.test(said)
+    if (attempt === 50 || !(killed || leaving || taken))
+      throw new Error(served ? `PostgreSQL ended by itself (${how})` : 'PostgreSQL did not start')
+    if (taken) port = await freePort()
+    await sleep(50)
   }
+}
+
+/** @param {import('node:child_process').ChildProcess} process */
+const alive = (process) => process.exitCode === null && process.signalCode === null
+
+/** Whether the server with this process id takes connections. @param {number | undefined} pid */
+function ready(pid) {
+  const file = path.join(data, 'postmaster.pid')
+  const lines = fs.existsSync(file) ? fs.readFileSync(file, 'utf8').split('\n') : []
+  return Number(lines[0]) === pid && lines[7]?.trim() === 'ready'
 }
 
 /** @param {number} code */
 async function stop(code) {
   if (stopping) return
   stopping = true
-  if (child && child.exitCode === null && child.signalCode === null) {
+  if (child && alive(child)) {
     const gone = ended(child)
     child.kill('SIGQUIT') // the data goes away with the folder: no checkpoint needed
     if ((await Promise.race([gone, sleep(8000, 'late')])) === 'late') child.kill('SIGKILL')

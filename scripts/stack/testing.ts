@@ -9,7 +9,7 @@ import type pg from 'pg'
 import { afterAll, inject } from 'vitest'
 import { connect } from '../lib/database.ts'
 import { migrationFile } from '../lib/migration.ts'
-import { serverAt } from './server.ts'
+import { type Server, serverAt } from './server.ts'
 import { type Project, ROOT, startProject } from './stack.ts'
 
 /** The migration's text. */
@@ -58,15 +58,23 @@ export async function migrateIn(db: pg.Client, migration = MIGRATION): Promise<s
 
 let count = 0
 
-/** A project of this test file's own; gone when the file is done, or `stop` is called. */
-export async function testProject(template: 'fresh' | 'migrated' = 'migrated'): Promise<TestProject> {
-  const { dir, port } = inject('server')
-  const server = serverAt(dir, port)
+/** The server of all test files. */
+export const sharedServer = (): Server => serverAt(inject('server').dir, inject('server').port)
+
+/**
+ * A project of this test file's own; gone when the file is done, or `stop` is called.
+ * @param template `called`: without pg_cron, for a server whose real pg_cron lives in another database
+ */
+export async function testProject(
+  template: 'fresh' | 'migrated' | 'called' = 'migrated',
+  server = sharedServer()
+): Promise<TestProject> {
+  const { dir } = server
   const name = `test_${process.pid}_${++count}_${randomBytes(3).toString('hex')}`
   await server.createDatabase(name, template)
   const admin = await connect(server.url('supabase_admin', name))
   if (template === 'migrated') await admin.query('update cron.job set database = current_database()')
-  const project = await startProject(server, name)
+  const project = await startProject(server, name, { realCron: template === 'called' })
   const db = await connect(project.url)
   const { stop } = project
   let stopped: Promise<unknown> | undefined
@@ -102,8 +110,9 @@ export async function testProject(template: 'fresh' | 'migrated' = 'migrated'): 
     async fill(secrets: { key?: string; url?: string } = {}) {
       const { key = project.functions.key, url = project.functions.url } = secrets
       await rows(
-        `select vault.update_secret(id, case name when 'project_url' then $1 else $2 end)
-         from vault.secrets where name in ('service_role_key', 'project_url')`,
+        `select vault.update_secret(coalesce(id, vault.create_secret('', wanted)), value)
+         from (values ('project_url', $1), ('service_role_key', $2)) as row (wanted, value)
+         left join vault.secrets on name = wanted`,
         [url, key]
       )
     },
@@ -117,12 +126,16 @@ export async function testProject(template: 'fresh' | 'migrated' = 'migrated'): 
   })
 }
 
-/** Gives a job its own command with other durations, in seconds: what the function may take, and when to give up. */
+/** A job's command with other durations, in seconds: what the function may take, and when to give up. */
+export const shortened = (command: string, [answerWithin, giveUpAfter]: [number, number]): string =>
+  command
+    .replace(/answer_within constant numeric := [\d.]+/, `answer_within constant numeric := ${answerWithin}`)
+    .replace(/give_up_after constant numeric := [\d.]+/, `give_up_after constant numeric := ${giveUpAfter}`)
+
+/** Gives a job its own command with other durations, in seconds. */
 export async function shorten(project: TestProject, job: string, answerWithin: number, giveUpAfter: number) {
   const [found] = await project.rows('select jobid, command from cron.job where jobname = $1', [job])
-  const command = found?.command
-    ?.replace(/answer_within constant numeric := [\d.]+/, `answer_within constant numeric := ${answerWithin}`)
-    .replace(/give_up_after constant numeric := [\d.]+/, `give_up_after constant numeric := ${giveUpAfter}`)
+  const command = shortened(found?.command ?? '', [answerWithin, giveUpAfter])
   await project.rows('select cron.alter_job(job_id := $1, command := $2)', [found?.jobid, command])
 }
 
