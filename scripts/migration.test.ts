@@ -3,8 +3,9 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { files, runPgtap } from './lib/pgtap.ts'
 import { legacyKey, secretKey } from './stack/keys.ts'
-import { supabase } from './stack/stack.ts'
+import { ROOT, supabase } from './stack/stack.ts'
 import { CHATTER, CRM, MIGRATION, migrateIn, type TestProject, testProject } from './stack/testing.ts'
 
 let project: TestProject
@@ -411,19 +412,31 @@ describe('a line in the list that is not right', () => {
   })
 })
 
-describe('a third job', () => {
-  test('is one more line in a copy of the migration; the first two keep everything', async () => {
-    await migrate()
-    await project.fill()
-    const before = [await jobs(), await secrets()]
-    const third = `{"name": "nightly", "schedule": "0 3 * * *", "function": "nightly-report", "body": {}, "answer_within": 20}`
-    await migrateIn(
-      project.db,
-      MIGRATION.replace(/("answer_within": 50})\n {2}\]\$jobs\$/, `$1,\n    ${third}\n  ]$jobs$`)
-    )
-    expect([(await jobs()).slice(0, 2), await secrets()]).toEqual(before)
-    project.functions.behave('nightly-report')
-    expect(await project.run('nightly')).toMatchObject({ status: 'succeeded' })
-    expect(project.functions.calls).toMatchObject([{ function: 'nightly-report', body: '{}' }])
-  })
+test('a third job, the way of the README: the first two keep everything, and the pgTAP suite passes', async () => {
+  await migrate()
+  await project.fill()
+  const before = [await jobs(), await secrets()]
+
+  const folder = fs.mkdtempSync(path.join(project.dir, 'third-job-'))
+  fs.cpSync(path.join(ROOT, 'supabase'), path.join(folder, 'supabase'), { recursive: true })
+  const [, last, added] =
+    /### Add a job[\s\S]*?```\n *({"name": "[\w-]+").*,\n(.*)\n```/.exec(
+      fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8')
+    ) ?? []
+  const line = MIGRATION.split('\n').find((text) => text.trim().startsWith(last ?? '?')) ?? ''
+  const copy = path.join(folder, 'supabase/migrations/20261201090000_nightly_report.sql')
+  fs.writeFileSync(copy, MIGRATION.replace(line, `${line},\n${added}`))
+  await supabase(project.dir, 'migration', 'up', `--remote=${project.url}`, '--workdir', folder)
+
+  expect([(await jobs()).slice(0, 2), await secrets()]).toEqual(before)
+  expect(await jobs()).toMatchObject([{}, {}, { jobname: 'nightly-report', schedule: '0 3 * * *', active: true }])
+  project.functions.behave('nightly-report')
+  for (const job of ['nightly-report', CRM]) expect(await project.run(job)).toMatchObject({ status: 'succeeded' })
+  expect(project.functions.calls).toMatchObject([
+    { function: 'nightly-report', body: '{}' },
+    { body: '{"mode": "incremental"}' }
+  ])
+  const results = await runPgtap(project.url, () => {})
+  expect(results.flatMap(({ complaints }) => complaints)).toEqual([])
+  expect(results.length).toBe(files().length)
 })
