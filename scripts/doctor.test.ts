@@ -338,6 +338,7 @@ describe('a key outside Vault', () => {
   const places: [string, string][] = [
     ['job', `select cron.schedule('foreign', '* * * * *', 'select ''%key''')`],
     ['function', `create function public.leaky() returns text language sql as $$ select '%key'::text $$`],
+    ['function', `create function public.standard() returns text return '%key'`],
     [
       'trigger',
       `create table public.t (); create trigger hook before update on public.t execute function suppress_redundant_updates_trigger('%key')`

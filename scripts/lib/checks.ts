@@ -578,7 +578,7 @@ const PLACES: { what: string; needs: string; sql: string; mend: string }[] = [
   {
     what: 'functions',
     needs: 'pg_proc',
-    sql: `select 'function ' || oid::regprocedure as place, prosrc as text from pg_proc where pronamespace <> 'pg_catalog'::regnamespace`,
+    sql: `select 'function ' || oid::regprocedure as place, coalesce(pg_get_function_sqlbody(oid), prosrc) as text from pg_proc where pronamespace <> 'pg_catalog'::regnamespace`,
     mend: 'read it from Vault in that function, then npm run rotate'
   },
   {
