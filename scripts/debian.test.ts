@@ -195,20 +195,17 @@ test('a server that is killed while both jobs wait: their runs say so, the next 
   const calls = () => reals.map(({ project }) => project.functions.calls.length)
   const held = reals.map(({ project }) => hold(project))
   await nextMinute()
-  for (const { started } of held) await started().then(() => say('DBG started'))
   for (const { server } of reals) server.kill()
   for (const { release } of held) release()
   for (const real of reals)
     await until(async () => {
       real.cron = await connect(real.project.url)
-      say('DBG connected')
       return true
     })
   const last = async () => (await bothJobs()).map((runs) => runs.slice(2).join(', '))
   // Which of the two: the launcher may outlive the run's session for a moment.
   const lost = /^failed: (server restarted|server closed the connection unexpectedly)$/
   await expect.poll(last, { timeout: 20_000 }).toEqual(Array(4).fill(expect.stringMatching(lost)))
-  say('DBG lost')
   expect(calls()).toEqual([6, 6])
   await nextMinute()
   const mended = expect.stringMatching(/^failed: server [^,]*, succeeded: DO$/)

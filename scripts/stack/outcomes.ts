@@ -186,7 +186,7 @@ const silences: Outcome[] = [
       startNetAt(project, 2)
     },
     ...SUCCEEDED,
-    check: (_project, { start, end }) => expect(end - start).toBeGreaterThan(1400)
+    check: (_project, { start, end }) => expect(end - start).toBeGreaterThan(900) // the real start_time may be late by a second
   }
 ]
 

@@ -18,9 +18,10 @@ export async function search(session: pg.Client, texts: string[]): Promise<strin
     // Some system views fail on some machines (pg_shmem_allocations_numa without NUMA).
     const { rows } = await session
       .query<{ nth: string }>(
-        `select nth from unnest($1::text[]) with ordinality as wanted (text, nth)
-         where exists (select from ${name} as t where strpos(t::text, text) > 0
-           or strpos(t::text, encode(convert_to(text, 'utf8'), 'hex')) > 0)`,
+        `with line as materialized (select t::text as line from ${name} as t) -- the rows of a view are made once
+         select nth from unnest($1::text[]) with ordinality as wanted (text, nth)
+         where exists (select from line where strpos(line, text) > 0
+           or strpos(line, encode(convert_to(text, 'utf8'), 'hex')) > 0)`,
         [texts]
       )
       .catch((error) => {

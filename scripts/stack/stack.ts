@@ -56,15 +56,18 @@ export async function startProject(server: Server, database: string, options = {
   return project
 }
 
-/** Runs the Supabase CLI in this project, with its own files in `home`. @throws Error with what it printed */
-export async function supabase(home: string, ...args: string[]): Promise<string> {
+/** What runs the Supabase CLI with node, in this project and with its own files in `home`. */
+export function cli(home: string, args: string[]) {
+  const program = path.join(ROOT, 'node_modules/supabase/dist/supabase.js')
   const env = { ...process.env, HOME: home, TMPDIR: home, DO_NOT_TRACK: '1', NO_COLOR: '1' }
-  const cli = path.join(ROOT, 'node_modules/supabase/dist/supabase.js')
+  return { args: [program, '--workdir', ROOT, '--yes', ...args], options: { env, cwd: ROOT } }
+}
+
+/** Runs the Supabase CLI in this project. @throws Error with what it printed */
+export async function supabase(home: string, ...args: string[]): Promise<string> {
+  const run = cli(home, args)
   const leash = [path.join(ROOT, 'scripts/stack/leash.mjs'), process.execPath]
-  const ran = promisify(execFile)(process.execPath, [...leash, cli, ...args, '--workdir', ROOT, '--yes'], {
-    env,
-    cwd: ROOT
-  })
+  const ran = promisify(execFile)(process.execPath, [...leash, ...run.args], run.options)
   const { stdout, stderr } = await ran.catch((error) => {
     throw new Error(`supabase ${args[0]} ${args[1]} failed:\n${error.stdout}${error.stderr}`)
   })

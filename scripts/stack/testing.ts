@@ -79,12 +79,12 @@ export async function testProject(
   const { stop } = project
   let stopped: Promise<unknown> | undefined
   project.stop = async () => {
-    stopped ??= Promise.all([db.end(), admin.end(), stop()])
+    stopped ??= Promise.all([tested.db.end(), tested.admin.end(), stop()])
     await stopped
   }
   afterAll(project.stop)
 
-  const rows = async <T>(sql: string, values?: unknown[]) => (await db.query(sql, values)).rows as T[]
+  const rows = async <T>(sql: string, values?: unknown[]) => (await tested.db.query(sql, values)).rows as T[]
   const last = async (job: string) =>
     (
       await rows<Run>(
@@ -101,7 +101,7 @@ export async function testProject(
       await sleep(20)
     }
   }
-  return Object.assign(project, {
+  const tested: TestProject = Object.assign(project, {
     dir,
     db,
     admin,
@@ -124,6 +124,7 @@ export async function testProject(
       return ended(job, before)
     }
   })
+  return tested
 }
 
 /** A job's command with other durations, in seconds: what the function may take, and when to give up. */

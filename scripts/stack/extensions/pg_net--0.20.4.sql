@@ -51,12 +51,9 @@ begin
 end
 $$;
 
+-- The worker ends its batch before it ends, as on SIGTERM: a notification reaches it when its transaction is over.
 create function net.worker_restart() returns bool
-language sql security definer set search_path = '' as $$
-  select coalesce(pg_catalog.bool_or(pg_catalog.pg_terminate_backend(pid)), false)
-  from pg_catalog.pg_stat_activity
-  where application_name like 'pg_net %' and datname = pg_catalog.current_database()
-$$;
+language sql as $$ select pg_notify('pg_net', 'restart') is not null $$;
 
 -- A response's body as text, unchecked, as the real worker stores it: byteasend hands its argument back as it is.
 create function net._unchecked_text(body bytea) returns text

@@ -106,7 +106,7 @@ export function startScheduler(socketUrl: (role: string, database: string) => st
       waiting.set(job.jobid, /second/i.test(job.schedule) ? 0 : times - 1)
       running.set(job.jobid, undefined)
       run(launcher, job)
-        .catch(() => {}) // the launcher's session is gone, and with it whoever could record this
+        .catch(() => hangUp(launcher)) // what it cannot record ends the launcher; the next one marks the run
         .finally(() => running.delete(job.jobid))
     }
   }

@@ -70,7 +70,7 @@ async function send(request: Request, stopped: AbortSignal): Promise<Outcome> {
 
 /** One batch is one transaction, so a response is visible only when the whole batch has ended. */
 async function batch(session: pg.Client, stopped: AbortSignal): Promise<void> {
-  for (;;) {
+  while (!stopped.aborted) {
     await session.query('begin')
     const taken = await session.query<Request>(`
       delete from net.http_request_queue as queue
@@ -79,6 +79,7 @@ async function batch(session: pg.Client, stopped: AbortSignal): Promise<void> {
     const outcomes = await Promise.all(
       taken.rows.map(async (request) => ({ request, ...(await send(request, stopped)) }))
     )
+    stopped.throwIfAborted() // killed meanwhile: nothing of the batch is recorded
     for (const { request, status, headers, content, timedOut, error } of outcomes)
       await session.query(
         `insert into net._http_response (id, status_code, content_type, headers, content, timed_out, error_msg)

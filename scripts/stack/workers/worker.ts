@@ -18,7 +18,7 @@ export const hangUp = (session: pg.Client): void =>
 /**
  * Keeps one session open and, once the relation `needs` is there, calls `turn` in it over and over: `pause` (ms) apart,
  * or sooner where the database notifies `channel`. A session that ends (pg_terminate_backend, a crash of the server, an
- * error in a turn) is replaced after `away` (ms).
+ * error in a turn, the word `restart` on the channel) is replaced after `away` (ms).
  */
 export function startWorker(options: {
   url: string
@@ -54,7 +54,7 @@ export function startWorker(options: {
       wake()
     }
     session.on('end', end).on('error', end)
-    session.on('notification', wake)
+    session.on('notification', ({ payload }) => (payload === 'restart' ? end() : wake()))
     stopped.signal.addEventListener('abort', end)
     if (stopped.signal.aborted) end()
     try {

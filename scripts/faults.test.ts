@@ -1,0 +1,339 @@
+/**
+ * What happens when something breaks: what the run says, how often its function was called, and that the next run works
+ * by itself. The README has these rows, in this order.
+ */
+
+import { spawn } from 'node:child_process'
+import fs from 'node:fs'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { connect } from './lib/database.ts'
+import { describe as shown } from './lib/keys.ts'
+import { secretKey } from './stack/keys.ts'
+import { type Server, startServer } from './stack/server.ts'
+import { cli, ROOT } from './stack/stack.ts'
+import { templates } from './stack/testing.setup.ts'
+import { CHATTER, CRM, migrateIn, type Run, script, shorten, type TestProject, testProject } from './stack/testing.ts'
+
+const FUNCTION = 'odoo-crm-sync'
+let project: TestProject
+beforeAll(async () => {
+  project = await testProject()
+  await project.fill()
+})
+afterEach(() => project.functions.behave(FUNCTION))
+
+const faults: string[] = []
+
+/**
+ * One row of the table.
+ * @param says the run's status and, after a colon, the first line of its return_message; with the shipped durations
+ * @param calls how often the function is called for this run
+ * @param body makes the fault, mends it, and resolves to the run it hit
+ */
+function fault(what: string, says: string, calls: number, body: () => Promise<Run>) {
+  faults.push(`| ${what} | ${says} | ${calls} |`)
+  test(what, async () => {
+    project.functions.calls.length = 0
+    const { status, first } = await body()
+    const seconds = (text: string) => text.replace(/\d+(\.\d+)? s/g, 'n s')
+    expect(seconds(`\`${status}\`: \`${first.replace(/^ERROR: {2}/, '')}\``)).toBe(seconds(says))
+    const called = () => project.functions.calls.filter((call) => call.function === FUNCTION).length
+    expect(called()).toBe(calls)
+
+    project.functions.behave(FUNCTION)
+    await shorten(project, CRM, 50, 110)
+    const next = await project.run(CRM)
+    expect(`${next.status}: ${next.first}`).toBe('succeeded: DO')
+    await sleep(100)
+    expect(called()).toBe(calls + 1)
+  })
+}
+
+const running = async () => {
+  const held = project.functions.hold(FUNCTION)
+  const run = project.run(CRM)
+  await held.started
+  return { run, release: held.release }
+}
+
+const queued = async () => (await project.rows('select id from net.http_request_queue')).length
+
+/** Queues so many requests of somebody else, each answered after `delay` ms; the worker starts when the run has posted. */
+async function behind(requests: number, delay: number): Promise<Run> {
+  const others = http.createServer((_request, response) => setTimeout(() => response.end(), delay)).listen(0)
+  const url = `http://127.0.0.1:${(others.address() as AddressInfo).port}`
+  await project.net.stop()
+  await project.rows('select net.http_post($1) from generate_series(1, $2)', [url, requests])
+  const run = project.run(CRM)
+  while ((await queued()) <= requests) await sleep(10)
+  project.startNet()
+  const ended = await run
+  while (await queued()) await sleep(50)
+  others.close()
+  return ended
+}
+
+fault(
+  'the function never answers',
+  `\`failed\`: \`${FUNCTION}: no answer within 50 s (the function may still be running)\``,
+  1,
+  async () => {
+    project.functions.behave(FUNCTION, { respond() {} })
+    await shorten(project, CRM, 0.5, 6)
+    return project.run(CRM)
+  }
+)
+
+fault(
+  'it answers after the timeout',
+  `\`failed\`: \`${FUNCTION}: no answer within 50 s (the function may still be running)\``,
+  1,
+  async () => {
+    project.functions.behave(FUNCTION, { delay: 1000 })
+    await shorten(project, CRM, 0.5, 6)
+    const run = await project.run(CRM)
+    await sleep(700)
+    return run
+  }
+)
+
+fault('it answers with 10 MB', '`succeeded`: `DO`', 1, () => {
+  project.functions.behave(FUNCTION, { body: 'x'.repeat(10_000_000) })
+  return project.run(CRM)
+})
+
+fault('it answers with something that is not HTTP', "`failed`: `odoo-crm-sync: <pg_net's own words>`", 1, async () => {
+  project.functions.behave(FUNCTION, { respond: ({ socket }) => socket.end(Buffer.from([0, 255, 13, 10])) })
+  const run = await project.run(CRM)
+  return { ...run, first: run.first.replace(/(?<=sync: )\w.*/, "<pg_net's own words>") }
+})
+
+fault('200 other requests are queued before it', '`succeeded`: `DO`', 1, () => behind(200, 100))
+
+fault(
+  '200 others are, and take longer than it waits',
+  `\`failed\`: \`${FUNCTION}: not sent within 110 s, request withdrawn\``,
+  0,
+  async () => {
+    await shorten(project, CRM, 0.5, 1)
+    return behind(200, 2000)
+  }
+)
+
+fault(
+  "pg_net's worker is away for twenty runs",
+  `\`failed\`: \`${FUNCTION}: not sent within 110 s, request withdrawn\``,
+  0,
+  async () => {
+    await project.net.stop()
+    await shorten(project, CRM, 0.1, 0.2)
+    let run = await project.run(CRM)
+    for (let times = 1; times < 20; times++) {
+      const next = await project.run(CRM)
+      expect(next.first).toBe(run.first)
+      run = next
+    }
+    project.startNet()
+    await sleep(300)
+    return run
+  }
+)
+
+fault("pg_net's worker is restarted while it waits", '`succeeded`: `DO`', 1, async () => {
+  const { run, release } = await running()
+  await project.rows('select net.worker_restart()')
+  await sleep(100)
+  release()
+  return run
+})
+
+fault('statement_timeout is reached', '`failed`: `canceling statement due to statement timeout`', 1, async () => {
+  const setting = `alter role postgres in database ${project.database}`
+  await project.admin.query(`${setting} set statement_timeout = '500ms'`)
+  project.functions.behave(FUNCTION, { delay: 800 })
+  const run = await project.run(CRM)
+  await project.admin.query(`${setting} reset statement_timeout`)
+  await sleep(500)
+  return run
+})
+
+fault('the key is rotated while it waits', '`succeeded`: `DO`', 1, async () => {
+  const old = project.functions.key
+  const { run, release } = await running()
+  project.functions.key = secretKey()
+  await project.fill()
+  release()
+  const ended = await run
+  expect(project.functions.calls[0]?.key).toBe(shown(old))
+  return ended
+})
+
+fault('two rotations at once', '`succeeded`: `DO`', 1, async () => {
+  const keys = [secretKey(), secretKey()]
+  const rotations = keys.map((input) => script('rotate', ['--no-try', '--db-url', project.url], {}, { input }))
+  for (const { code } of await Promise.all(rotations)) expect(code).toBe(0)
+  const [row] = await project.rows(
+    `select decrypted_secret as key from vault.decrypted_secrets where name = 'service_role_key'`
+  )
+  expect(keys.includes(row?.key ?? '')).toBe(true)
+  project.functions.key = row?.key ?? ''
+  return project.run(CRM)
+})
+
+fault('the migration is run while both jobs run, and its transaction left open', '`succeeded`: `DO`', 1, async () => {
+  const [crm, chatter] = [project.functions.hold(FUNCTION), project.functions.hold('odoo-chatter-sync')]
+  await project.net.stop() // so that both are in one batch
+  const runs = [project.run(CRM), project.run(CHATTER)]
+  await expect.poll(queued).toBe(2)
+  project.startNet()
+  await Promise.all([crm.started, chatter.started])
+  await project.rows(`select cron.schedule('bystander', '0 0 1 1 *', 'select 1')`)
+  await project.rows('begin')
+  await migrateIn(project.db)
+  expect(await project.run('bystander')).toMatchObject({ status: 'succeeded' })
+  crm.release()
+  chatter.release()
+  const [run, other] = (await Promise.all(runs)) as [Run, Run]
+  expect(other).toMatchObject({ status: 'succeeded' })
+  await project.rows('commit')
+  return run
+})
+
+describe('the migration', () => {
+  beforeAll(async () => {
+    project = await testProject('fresh')
+    await project.rows('create extension pg_cron; create extension pg_net with schema extensions')
+  })
+
+  /** What the migration changes: all of it at once, or nothing. */
+  const state = async () =>
+    (
+      await project.rows<Record<'commands' | 'secrets' | 'runs', boolean>>(
+        `select (select bool_and(command like 'do %') from cron.job) as commands,
+           (select count(*) = 2 from vault.secrets where description <> '') as secrets,
+           (select bool_and(strpos(command, $1) = 0) from cron.job_run_details) as runs`,
+        [project.functions.key]
+      )
+    )[0]
+  const all = { commands: true, secrets: true, runs: true }
+  const nothing = { commands: false, secrets: false, runs: false }
+
+  fault('the migration is killed (SIGKILL) half way, and run again', '`succeeded`: `DO`', 1, async () => {
+    const { key, url } = project.functions
+    const values = { service_role_key: key, project_url: url }
+    for (const table of ['vault.secrets', 'cron.job', 'cron.job_run_details']) {
+      await project.admin.query('delete from vault.secrets; drop schema if exists supabase_migrations cascade')
+      for (const [name, value] of Object.entries(values))
+        await project.rows('select vault.create_secret($1, $2)', [value, name])
+      for (const [name, path] of Object.entries({ [CRM]: FUNCTION, [CHATTER]: 'odoo-chatter-sync' })) {
+        const headers = `{"Authorization": "Bearer ${key}"}`
+        const command = `select net.http_post('${url}/functions/v1/${path}', headers := '${headers}')`
+        await project.rows('select cron.schedule($1, $2, $3)', [name, '0 0 1 1 *', command])
+      }
+      await project.run(CRM)
+
+      await project.admin.query(`begin; lock table ${table} in share mode`)
+      const sessions = async (state: string) =>
+        (
+          await project.rows(
+            `select pid from pg_stat_activity where datname = current_database() and query like 'do $migration$%' ${state}`
+          )
+        ).length
+      const run = cli(project.dir, ['migration', 'up', `--remote=${project.url}`])
+      const child = spawn(process.execPath, run.args, { ...run.options, stdio: 'ignore', detached: true })
+      await expect.poll(() => sessions(`and wait_event_type = 'Lock'`), { timeout: 9000 }).toBe(1)
+      process.kill(-Number(child.pid), 'SIGKILL')
+      await project.admin.query('rollback')
+      await expect.poll(() => sessions('')).toBe(0)
+      expect([all, nothing]).toContainEqual(await state())
+      expect(await project.run(CRM)).toMatchObject({ status: 'succeeded' })
+    }
+    await migrateIn(project.db)
+    expect(await state()).toEqual(all)
+    project.functions.calls.length = 0
+    return project.run(CRM)
+  })
+})
+
+describe('a server of its own', () => {
+  let server: Server
+  beforeAll(async () => {
+    server = await startServer('npm', ['synchronous_commit = on', 'wal_level = replica']) // it is killed, and must not forget
+    await templates(server)
+    project = await testProject('migrated', server)
+    await project.fill()
+    return server.stop
+  })
+
+  /** Waits until the server is back, and opens the project's sessions again. */
+  async function back() {
+    const session = async (url: string) => {
+      for (;;) {
+        const opened = await connect(url).catch(() => undefined)
+        if (opened) return opened
+        await sleep(50)
+      }
+    }
+    project.db = await session(project.url)
+    project.admin = await session(project.adminUrl)
+  }
+
+  /** A run that waits when `crash` brings the server down, as it is recorded once the server is back. */
+  async function crashed(crash: () => unknown): Promise<Run> {
+    const before = await project.run(CRM)
+    project.functions.calls.length = 0
+    const { run, release } = await running()
+    run.catch(() => {}) // its session is gone
+    await crash()
+    await sleep(300)
+    release()
+    await back()
+    return project.ended(CRM, before.runid)
+  }
+
+  fault('the server is killed (SIGKILL) while a run waits, and brought back', '`failed`: `server restarted`', 1, () =>
+    crashed(() => server.kill())
+  )
+
+  fault("pg_net's worker is killed (SIGKILL) between commit and response", '`failed`: `server restarted`', 1, () =>
+    crashed(async () => {
+      const [worker] = await project.rows<{ pid: number }>(
+        `select pid from pg_stat_activity where application_name like 'pg_net%' and datname = current_database()`
+      )
+      process.kill(worker?.pid ?? 0, 'SIGKILL')
+    })
+  )
+
+  fault(
+    'read-only mode (a full disk) while a run waits, and off again',
+    '`failed`: `server restarted`',
+    1,
+    async () => {
+      const readOnly = async (value: string) => {
+        await project.admin.query(`alter system set default_transaction_read_only = ${value}`)
+        await project.admin.query('select pg_reload_conf()')
+      }
+      const { run, release } = await running()
+      await readOnly('on')
+      const runs = async () => (await project.rows('select runid from cron.job_run_details')).length
+      const before = await runs()
+      const [chatter] = await project.rows('select jobid from cron.job where jobname = $1', [CHATTER])
+      project.scheduler.runNow(chatter?.jobid ?? '')
+      release()
+      await sleep(1500)
+      expect(await runs()).toBe(before)
+      await readOnly('off')
+      return run
+    }
+  )
+})
+
+test('the README has a row for each fault', () => {
+  const readme = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8')
+  const rows = readme.split('| what happens | the run says | calls |\n|---|---|---|\n')[1]?.split('\n\n')[0]
+  expect(rows?.split('\n')).toEqual(faults)
+})
