@@ -60,7 +60,7 @@ export async function startProject(server: Server, database: string, options = {
 export function cli(home: string, args: string[]) {
   const program = path.join(ROOT, 'node_modules/supabase/dist/supabase.js')
   const env = { ...process.env, HOME: home, TMPDIR: home, DO_NOT_TRACK: '1', NO_COLOR: '1' }
-  return { args: [program, '--workdir', ROOT, '--yes', ...args], options: { env, cwd: ROOT } }
+  return { args: [program, ...args, '--workdir', ROOT, '--yes'], options: { env, cwd: ROOT } }
 }
 
 /** Runs the Supabase CLI in this project. @throws Error with what it printed */
