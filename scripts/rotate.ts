@@ -44,15 +44,14 @@ function check(key: string, projectUrl: string | null | undefined): void {
     say('  note: it is neither a JWT nor an sb_secret_ key. Trying it tells whether the functions take it.')
 }
 
-/** How the migration's commands read Vault. */
-const READ = '(select decrypted_secret from vault.decrypted_secrets where name = item[1])'
+/** How the migration's commands read the key. */
+const READ = "select\n    (select decrypted_secret from vault.decrypted_secrets where name = 'service_role_key'),"
 
 /**
  * A job's own command, but with the key that the session keeps in the setting `rotate.key`. The new key is in no statement
  * and in no table then.
  */
-const withCandidate = ({ command }: Job): string =>
-  command.replace(READ, `case item[1] when 'service_role_key' then current_setting('rotate.key') else ${READ} end`)
+const withCandidate = ({ command }: Job): string => command.replace(READ, `select current_setting('rotate.key'),`)
 
 /** Runs one job with the new key. Resolves to what is wrong, undefined where its function answered 2xx. */
 async function tryJob(url: string, job: Job, key: string): Promise<string | undefined> {

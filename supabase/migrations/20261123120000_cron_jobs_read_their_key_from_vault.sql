@@ -29,25 +29,26 @@ declare
 declare
   answer_within constant numeric := %answer_within%; -- seconds
   give_up_after constant numeric := 110; -- seconds
-  item text[]; value text; problem text; key text;
+  key text; url text; bad text[]; problem text;
   posted timestamptz; request bigint; waited numeric; answer record;
 begin
-  foreach item slice 1 in array array[
-    ['service_role_key', '^[!-~]+$'],
-    ['project_url', '^(https://[a-z0-9.-]+(:[0-9]+)?|http://([a-z0-9-]+|[a-z0-9.-]+\.internal|127\.0\.0\.1)(:[0-9]+)?)/?$']
-  ] loop
-    value := (select decrypted_secret from vault.decrypted_secrets where name = item[1]);
-    problem := case when value is null then 'missing' when value = '' then 'empty' when value !~ item[2] then 'malformed' end;
-    if problem is not null then
-      raise '%function%: not called, Vault secret "%" is %', item[1], problem using hint = format(
-        'select vault.update_secret(coalesce((select id from vault.secrets where name = %1$L), vault.create_secret('''', %1$L)), ''<value>'')', item[1]);
-    end if;
-    key := coalesce(key, value);
-  end loop;
+  select
+    (select decrypted_secret from vault.decrypted_secrets where name = 'service_role_key'),
+    (select decrypted_secret from vault.decrypted_secrets where name = 'project_url')
+  into key, url;
+  bad := case
+    when (key ~ '^[!-~]+$') is not true then array['service_role_key', key]
+    when (url ~ '^(https://[a-z0-9.-]+(:[0-9]+)?|http://([a-z0-9-]+|[a-z0-9.-]+\.internal|127\.0\.0\.1)(:[0-9]+)?)/?$') is not true then array['project_url', url]
+  end;
+  if bad is not null then
+    raise '%function%: not called, Vault secret "%" is %', bad[1],
+      case when bad[2] is null then 'missing' when bad[2] = '' then 'empty' else 'malformed' end using hint = format(
+      'select vault.update_secret(coalesce((select id from vault.secrets where name = %1$L), vault.create_secret('''', %1$L)), ''<value>'')', bad[1]);
+  end if;
 
   posted := clock_timestamp();
   request := net.http_post(
-    url := rtrim(value, '/') || '/functions/v1/%function%',
+    url := rtrim(url, '/') || '/functions/v1/%function%',
     headers := jsonb_build_object('Content-Type', 'application/json', 'Authorization', 'Bearer ' || key, 'apikey', key),
     body := %body%,
     timeout_milliseconds := (answer_within * 1000)::int);
@@ -75,11 +76,11 @@ begin
     raise '%function%: %', answer.error_msg;
   elsif answer.status_code not between 200 and 299 then
     begin
-      value := convert_from(convert_to(left(replace(answer.content, key, '[key]'), 500), 'utf8'), 'utf8'); -- checks it
-    exception when character_not_in_repertoire then value := 'not UTF-8';
+      problem := convert_from(convert_to(left(replace(answer.content, key, '[key]'), 500), 'utf8'), 'utf8'); -- checks it
+    exception when character_not_in_repertoire then problem := 'not UTF-8';
     end;
     raise '%function%: HTTP %', concat_ws(' ', answer.status_code,
-      replace(substring(answer.headers::text, '(?i)"sb-error-code": "([a-z0-9_-]+)"'), key, '[key]')) using detail = coalesce(value, '');
+      replace(substring(answer.headers::text, '(?i)"sb-error-code": "([a-z0-9_-]+)"'), key, '[key]')) using detail = coalesce(problem, '');
   end if;
 end
 $job$$template$;
@@ -173,25 +174,27 @@ begin
   select array_agg(jobid) into ids from cron.job where jobname in (select value ->> 'name' from jsonb_array_elements(jobs));
   select format('[/''](%s)(?![\w-])', string_agg(value ->> 'function', '|')) into calls from jsonb_array_elements(jobs);
 
-  with text as materialized ( -- each command once, and only then the costly comparison: a million runs have few of them
-    select command, coalesce(jobid = any (ids), false) as ours, array_agg(runid) as runids
-    from cron.job_run_details where status in ('succeeded', 'failed') group by 1, 2
+  with text as materialized ( -- each command and message once: a million runs have few of them, and comparing is costly
+    select command, return_message, coalesce(jobid = any (ids), false) as ours, array_agg(ctid) as places
+    from cron.job_run_details where status in ('succeeded', 'failed') group by 1, 2, 3
   ),
-  old as materialized (
-    select runids, literal.pattern, regexp_replace(text.command, literal.pattern, '[key]', 'g') as command
+  redacted as materialized (
+    select text.*, regexp_replace(command, pattern, '[key]', 'g') as new_command,
+      regexp_replace(regexp_replace(return_message, pattern, '[key]', 'g'), bearer_cut, '\1[key]', 'g') as new_message
     from text,
     lateral (
       -- A token counts by its first 8 characters: error messages cut it off.
       select concat_ws('|', string_agg(regexp_replace(left(token[1], 8), '\W', '\\\&', 'g') || '[^\s''"\\]*', '|'), key_shape) as pattern
-      from regexp_matches(text.command, bearer, 'g') as token
+      from regexp_matches(command, bearer, 'g') as token
     ) as literal
-    where text.ours or text.command ~ calls
+    where ours or command ~ calls
   )
-  update cron.job_run_details as run
-  set command = old.command, return_message =
-    regexp_replace(regexp_replace(run.return_message, old.pattern, '[key]', 'g'), bearer_cut, '\1[key]', 'g')
-  from old, unnest(old.runids) as id
-  where run.runid = id
-    and (run.command <> old.command or run.return_message ~ old.pattern or run.return_message ~ bearer_cut);
+  update cron.job_run_details as run set command = new_command, return_message = new_message
+  from (
+    select unnest(places) as place, new_command, new_message from redacted
+    where (command, return_message) is distinct from (new_command, new_message)
+    order by place -- reads the table in its own order
+  ) as changed
+  where run.ctid = place;
 end
 $migration$;
