@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import type { nextTime } from '../lib/jobs.ts'
 import type { EngineName } from './engines.ts'
 import { type EdgeFunctions, startEdgeFunctions } from './functions.ts'
 import { legacyKey } from './keys.ts'
@@ -37,7 +38,11 @@ const REAL_CRON: Scheduler = {
 }
 
 /** Puts the workers and the functions, with a key of their own, beside a database. */
-export async function startProject(server: Server, database: string, options = { realCron: false }): Promise<Project> {
+export async function startProject(
+  server: Server,
+  database: string,
+  options: { realCron?: boolean; next?: typeof nextTime } = {}
+): Promise<Project> {
   const startNet = () => startNetWorker(server.socketUrl('supabase_admin', database))
   const project: Project = {
     database,
@@ -45,7 +50,7 @@ export async function startProject(server: Server, database: string, options = {
     adminUrl: server.url('supabase_admin', database),
     functions: await startEdgeFunctions(legacyKey()),
     net: startNet(),
-    scheduler: options.realCron ? REAL_CRON : startScheduler(server.socketUrl, database),
+    scheduler: options.realCron ? REAL_CRON : startScheduler(server.socketUrl, database, options.next),
     startNet() {
       project.net = startNet()
     },

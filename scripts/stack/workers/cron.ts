@@ -36,8 +36,13 @@ export interface Scheduler extends Worker {
 /**
  * Starts the launcher of one database.
  * @param socketUrl connection string of a role for a database, without a password (pg_cron uses `trust` too)
+ * @param next a schedule's first time after another, in milliseconds since 1970
  */
-export function startScheduler(socketUrl: (role: string, database: string) => string, database: string): Scheduler {
+export function startScheduler(
+  socketUrl: (role: string, database: string) => string,
+  database: string,
+  next: typeof nextTime = nextTime
+): Scheduler {
   const due = new Map<string, { schedule: string; at: number }>()
   const waiting = new Map<string, number>()
   const running = new Map<string, pg.Client | undefined>()
@@ -93,11 +98,11 @@ export function startScheduler(socketUrl: (role: string, database: string) => st
     const now = Date.now()
     const { rows: jobs } = await ask<Job & { active: boolean }>(launcher, 'select * from cron.job')
     for (const job of jobs) {
-      const next = due.get(job.jobid)
-      if (next?.schedule !== job.schedule)
-        due.set(job.jobid, { schedule: job.schedule, at: nextTime(job.schedule, now) ?? Number.POSITIVE_INFINITY })
-      else if (next.at <= now) {
-        next.at = nextTime(job.schedule, now) ?? Number.POSITIVE_INFINITY
+      const planned = due.get(job.jobid)
+      if (planned?.schedule !== job.schedule)
+        due.set(job.jobid, { schedule: job.schedule, at: next(job.schedule, now) ?? Number.POSITIVE_INFINITY })
+      else if (planned.at <= now) {
+        planned.at = next(job.schedule, now) ?? Number.POSITIVE_INFINITY
         if (job.active) waiting.set(job.jobid, (waiting.get(job.jobid) ?? 0) + 1)
       }
       const times = waiting.get(job.jobid) ?? 0
