@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import os from 'node:os'
 import { Failure, main } from './lib/terminal.ts'
-import { ENGINES, type EngineName } from './stack/engines.ts'
+import { type EngineName, engineNamed } from './stack/engines.ts'
 import { endWithNpm } from './stack/lifetime.ts'
 import { startStack } from './stack/stack.ts'
 
@@ -35,16 +35,13 @@ async function stack(): Promise<number> {
   endWithNpm()
   const args = process.argv.slice(2)
   let empty = false
-  let engine: EngineName | undefined = 'npm'
+  let engine: EngineName = 'npm'
   while (args[0]?.startsWith('-')) {
     const option = args.shift()
     if (option === '--') break
     else if (option === '--empty') empty = true
-    else if (option === '--engine') {
-      const name = args.shift()
-      engine = ENGINES.find((known) => known === name)
-      if (!engine) throw new Failure(`--engine is npm or debian, not '${name ?? ''}'`, 2)
-    } else if (option === '--help' || option === '-h') {
+    else if (option === '--engine') engine = engineNamed(args.shift())
+    else if (option === '--help' || option === '-h') {
       process.stdout.write(`${HELP.trim()}\n`)
       return 0
     } else throw new Failure(`Unknown option '${option}'\n\n${HELP.trim()}`, 2)

@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { main, readArguments, style } from './lib/terminal.ts'
-import { engine } from './stack/engines.ts'
+import { engine, engineNamed } from './stack/engines.ts'
 import { endWithNpm, temporaryFolder } from './stack/lifetime.ts'
 
 const HELP = `
@@ -46,7 +46,7 @@ function heading(text: string) {
 
 main(async () => {
   const { values } = readArguments(HELP, { engine: { type: 'string', default: 'npm' } })
-  const debian = values.engine === 'debian'
+  const debian = engineNamed(values.engine) === 'debian'
   if (debian) await engine('debian') // or says what to install
   endWithNpm()
   process.env.TMPDIR = await temporaryFolder()

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import * as tar from 'tar'
 import { Failure } from '../lib/terminal.ts'
 
-export const ENGINES = ['npm', 'debian'] as const
+const ENGINES = ['npm', 'debian'] as const
 export type EngineName = (typeof ENGINES)[number]
 
 export interface Engine {
@@ -102,6 +102,13 @@ async function debian(): Promise<Engine> {
       grant insert, update on cron.job_run_details to postgres;`,
     realCron: true
   }
+}
+
+/** The engine that an argument names. @throws Failure with code 2 where it names none */
+export function engineNamed(name: string | undefined): EngineName {
+  const found = ENGINES.find((known) => known === name)
+  if (!found) throw new Failure(`--engine is npm or debian, not '${name ?? ''}'`, 2)
+  return found
 }
 
 /** @throws Failure that says what to install where the engine is not there */
