@@ -1,6 +1,6 @@
 /** `npm run stack`: what it gives a command, and where it works. */
 
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -85,13 +85,15 @@ describe('the stack', () => {
 })
 
 describe('a checkout', () => {
-  /** A copy of this project below a folder with a space in its name; the packages are hard links. */
+  /** A copy of this project below a folder with a space in its name; its packages are hard links where that works. */
   function checkout(name: string): string {
     const copy = path.join(temp, name, 'my project')
     fs.mkdirSync(copy, { recursive: true })
     for (const part of ['package.json', 'scripts', 'supabase'])
       fs.cpSync(path.join(ROOT, part), path.join(copy, part), { recursive: true })
-    execFileSync('cp', ['-al', path.join(ROOT, 'node_modules'), copy])
+    const packages = [path.join(ROOT, 'node_modules'), copy]
+    const linked = spawnSync('cp', ['-al', ...packages], { stdio: 'ignore' }).status === 0
+    if (!linked) execFileSync('cp', ['-a', ...packages])
     return copy
   }
   const run = (cwd: string, identity: { uid?: number; gid?: number } = {}) =>

@@ -31,6 +31,7 @@ const common = [
   `search_path = '"$user", public, extensions'`,
   "timezone = 'UTC'",
   "log_timezone = 'UTC'",
+  'dynamic_shared_memory_type = mmap', // in the server's folder, and gone with it
   // Nothing here outlives the server.
   'fsync = off',
   'synchronous_commit = off',

@@ -2,11 +2,9 @@
 // Makes a temporary folder, says its name, and takes it away when its standard input closes: whatever ends the process
 // that started it, and however long its children still write there.
 import fs from 'node:fs'
-import os from 'node:os'
-import path from 'node:path'
-import { sweep } from './sweep.mjs'
+import { sweep, temporary } from './temporary.mjs'
 
-const folder = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), 'supabase-test-'))
+const folder = temporary('supabase-test-')
 fs.chmodSync(folder, 0o711) // the server runs as another user where this one is root
 process.stdout.on('error', () => {}).write(`${folder}\n`)
 process.stdin.resume().on('close', () => sweep(folder, 600))

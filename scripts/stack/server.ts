@@ -20,6 +20,7 @@ export interface Server {
   socketUrl(role: string, database: string): string
   /** Creates a database: a fresh Supabase, or a copy of `template`. */
   createDatabase(name: string, template?: string): Promise<void>
+  dropDatabase(name: string): Promise<void>
   /** What the server has logged so far. */
   log(): string
   /** Kills the server (SIGKILL): its supervisor brings it back. What it had not written is lost, as in a crash. */
@@ -99,6 +100,11 @@ export function serverAt(dir: string, port: number): Server {
       if (template) await admin.query(`alter database ${name} owner to postgres`)
       await admin.end()
       if (!template) await bootstrap(server, name)
+    },
+    async dropDatabase(name) {
+      const admin = await connect(server.socketUrl('supabase_admin', 'template1'))
+      await admin.query(`drop database ${name} with (force)`)
+      await admin.end()
     },
     log: () => fs.readFileSync(path.join(dir, 'server.log'), 'utf8'),
     kill() {

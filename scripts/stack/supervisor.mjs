@@ -9,10 +9,9 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import net from 'node:net'
-import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { sweep } from './sweep.mjs'
+import { sweep, temporary } from './temporary.mjs'
 
 /** @type {{ bin: string, settings: string[] }} */
 const config = JSON.parse(process.argv[2] ?? '')
@@ -21,7 +20,7 @@ let child
 let stopping = false
 let asked = false
 
-const dir = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), 'supabase-stack-'))
+const dir = temporary('supabase-stack-')
 const log = path.join(dir, 'server.log')
 const data = path.join(dir, 'data')
 

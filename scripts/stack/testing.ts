@@ -84,7 +84,7 @@ export async function testProject(
   const { stop } = project
   let stopped: Promise<unknown> | undefined
   project.stop = async () => {
-    stopped ??= Promise.all([tested.db.end(), tested.admin.end(), stop()])
+    stopped ??= Promise.all([tested.db.end(), tested.admin.end(), stop()]).then(() => server.dropDatabase(name))
     await stopped
   }
   afterAll(project.stop)
