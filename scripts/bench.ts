@@ -22,7 +22,7 @@ Usage: npm run bench -- [--json]
 
 Measures a job's command beside the call that Supabase's documentation gives, the migration beside a plain update, and
 what has no other side: how soon a run ends, what waiting costs, a reset with seed and tests. On a throw-away PostgreSQL
-with stand-ins of pg_cron, pg_net and Vault, so the ratios count, not the milliseconds. Takes about three minutes.
+with stand-ins of pg_cron, pg_net and Vault, so the ratios count, not the milliseconds. Takes about three and a half minutes.
 
 Options:
   --json  the same as data
