@@ -8,7 +8,16 @@ import { writeSecrets } from './lib/vault.ts'
 import { OUTCOMES, RECORDS } from './stack/outcomes.ts'
 import { type Server, startServer } from './stack/server.ts'
 import { migrate, type Project, startProject } from './stack/stack.ts'
-import { CHATTER, CRM, migrateIn, type Run, shortened, type TestProject, testProject } from './stack/testing.ts'
+import {
+  CHATTER,
+  CRM,
+  holdAKey,
+  migrateIn,
+  type Run,
+  shortened,
+  type TestProject,
+  testProject
+} from './stack/testing.ts'
 
 const CASES = [...OUTCOMES, ...RECORDS]
 const MODES = ['libpq', 'background workers'] as const
@@ -87,6 +96,7 @@ async function schedule(real: Real) {
       ...[`case ${at}`, '* * * * *', shown, project.database]
     ])
   }
+  await holdAKey(real.cron)
   await real.cron.query(`select cron.alter_job(jobid, active := false) from cron.job where jobname not like 'case %'`)
 }
 

@@ -16,7 +16,17 @@ import { secretKey } from './stack/keys.ts'
 import { type Server, startServer } from './stack/server.ts'
 import { cli, ROOT } from './stack/stack.ts'
 import { templates } from './stack/testing.setup.ts'
-import { CHATTER, CRM, migrateIn, type Run, script, shorten, type TestProject, testProject } from './stack/testing.ts'
+import {
+  CHATTER,
+  CRM,
+  holdAKey,
+  migrateIn,
+  type Run,
+  script,
+  shorten,
+  type TestProject,
+  testProject
+} from './stack/testing.ts'
 
 const FUNCTION = 'odoo-crm-sync'
 let project: TestProject
@@ -61,6 +71,14 @@ const running = async () => {
 }
 
 const queued = async () => (await project.rows('select id from net.http_request_queue')).length
+
+/** The process id of pg_net's worker; 0 while there is none. */
+const worker = async () =>
+  (
+    await project.rows<{ pid: number }>(
+      `select pid from pg_stat_activity where application_name like 'pg_net%' and datname = current_database()`
+    )
+  )[0]?.pid ?? 0
 
 /** Queues so many requests of somebody else, each answered after `delay` ms; the worker starts when the run has posted. */
 async function behind(requests: number, delay: number): Promise<Run> {
@@ -144,11 +162,15 @@ fault(
 )
 
 fault("pg_net's worker is restarted while it waits", '`succeeded`: `DO`', 1, async () => {
+  const before = await worker()
   const { run, release } = await running()
   await project.rows('select net.worker_restart()')
   await sleep(100)
   release()
-  return run
+  const ended = await run
+  await expect.poll(worker, { timeout: 5000 }).toBeGreaterThan(0)
+  expect(await worker()).not.toBe(before)
+  return ended
 })
 
 fault('statement_timeout is reached', '`failed`: `canceling statement due to statement timeout`', 1, async () => {
@@ -187,6 +209,7 @@ fault('two rotations at once', '`succeeded`: `DO`', 1, async () => {
 fault('the migration is run while both jobs run, and its transaction left open', '`succeeded`: `DO`', 1, async () => {
   const [crm, chatter] = [project.functions.hold(FUNCTION), project.functions.hold('odoo-chatter-sync')]
   await project.net.stop() // so that both are in one batch
+  await holdAKey(project.db)
   const runs = [project.run(CRM), project.run(CHATTER)]
   await expect.poll(queued).toBe(2)
   project.startNet()
@@ -300,12 +323,7 @@ describe('a server of its own', () => {
   )
 
   fault("pg_net's worker is killed (SIGKILL) between commit and response", '`failed`: `server restarted`', 1, () =>
-    crashed(async () => {
-      const [worker] = await project.rows<{ pid: number }>(
-        `select pid from pg_stat_activity where application_name like 'pg_net%' and datname = current_database()`
-      )
-      process.kill(worker?.pid ?? 0, 'SIGKILL')
-    })
+    crashed(async () => process.kill(await worker(), 'SIGKILL'))
   )
 
   fault(

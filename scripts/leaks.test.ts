@@ -272,7 +272,11 @@ describe('a planted key is found', () => {
       /^cron\.job_run_details$/,
       (key) => project.rows('insert into cron.job_run_details (runid, return_message) values (-1, $1)', [key])
     ],
-    ['the WAL', /^data\/pg_wal\//, (key) => project.rows(`select vault.create_secret($1, 'planted')`, [key])],
+    [
+      "the server's files",
+      /^data\/(base|pg_wal)\//,
+      (key) => project.rows(`select vault.create_secret($1, 'planted')`, [key])
+    ],
     ['the server log', /^server\.log$/, (key) => project.admin.query('select cron._log($1)', [key])],
     ['a temporary file', /^planted$/, (key) => fs.writeFileSync(path.join(temp, 'planted'), key)],
     [
