@@ -86,6 +86,7 @@ async function start(mode: (typeof MODES)[number]): Promise<Real> {
 /** Schedules a job for each case, in a project of its own. */
 async function schedule(real: Real) {
   const { rows } = await real.cron.query('select command from cron.job where jobname = $1', [CRM])
+  await holdAKey(real.cron) // a migration that locked these runs would stop the scheduler
   for (const [at, { command, durations, arrange }] of CASES.entries()) {
     const project = await testProject('called', real.server)
     real.projects.push(project)
@@ -96,7 +97,6 @@ async function schedule(real: Real) {
       ...[`case ${at}`, '* * * * *', shown, project.database]
     ])
   }
-  await holdAKey(real.cron)
   await real.cron.query(`select cron.alter_job(jobid, active := false) from cron.job where jobname not like 'case %'`)
 }
 
