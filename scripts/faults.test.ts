@@ -277,6 +277,7 @@ describe('the migration', () => {
     }
     await migrateIn(project.db)
     expect(await state()).toEqual(all)
+    await expect.poll(queued).toBe(0) // the old command waits for nothing
     project.functions.calls.length = 0
     return project.run(CRM)
   })
@@ -305,6 +306,10 @@ describe('a server of its own', () => {
     project.admin = await session(project.adminUrl)
   }
 
+  const RESTARTED = 'server restarted'
+  const CLOSED = 'server closed the connection unexpectedly'
+  const CRASHED = `\`failed\`: \`${RESTARTED}\` or \`${CLOSED}\``
+
   /** A run that waits when `crash` brings the server down, as it is recorded once the server is back. */
   async function crashed(crash: () => unknown): Promise<Run> {
     const before = await project.run(CRM)
@@ -315,14 +320,16 @@ describe('a server of its own', () => {
     await sleep(300)
     release()
     await back()
-    return project.ended(CRM, before.runid)
+    const ended = await project.ended(CRM, before.runid)
+    // Which of the two: the launcher may outlive the run's session for a moment.
+    return [RESTARTED, CLOSED].includes(ended.first) ? { ...ended, first: `${RESTARTED}\` or \`${CLOSED}` } : ended
   }
 
-  fault('the server is killed (SIGKILL) while a run waits, and brought back', '`failed`: `server restarted`', 1, () =>
+  fault('the server is killed (SIGKILL) while a run waits, and brought back', CRASHED, 1, () =>
     crashed(() => server.kill())
   )
 
-  fault("pg_net's worker is killed (SIGKILL) between commit and response", '`failed`: `server restarted`', 1, () =>
+  fault("pg_net's worker is killed (SIGKILL) between commit and response", CRASHED, 1, () =>
     crashed(async () => process.kill(await worker(), 'SIGKILL'))
   )
 
