@@ -11,6 +11,7 @@ export default defineConfig({
     isolate: false, // each file loads the same few modules
     maxWorkers: 4,
     testTimeout: 30_000,
-    hookTimeout: 30_000
+    hookTimeout: 30_000,
+    expect: { poll: { timeout: 10_000 } }
   }
 })

@@ -282,7 +282,7 @@ describe('a planted key is found', () => {
     [
       'a command line',
       /^command line of \w+$/,
-      (key) => spawn(process.execPath, ['-e', 'setTimeout(() => {}, 300)', key])
+      (key) => spawn(process.execPath, ['-e', 'setTimeout(() => {}, 2000)', key])
     ]
   ]
   const keys = plants.map(() => secretKey())

@@ -515,7 +515,7 @@ async function checkHistory({ add, see }: Patient): Promise<void> {
     add('runs', 'history', 'warning', 'the history is large: pg_cron never purges it', {
       expected: 'under 100 MB',
       actual: size.pretty,
-      mend: `select cron.schedule('purge-cron-history', '30 3 * * *', $$delete from cron.job_run_details where end_time < now() - interval '30 days'$$);`
+      mend: `select cron.schedule('purge-cron-history', '30 3 * * *', $$delete from cron.job_run_details where coalesce(end_time, start_time) < now() - interval '30 days'$$);`
     })
 }
 
