@@ -367,6 +367,13 @@ describe('a key outside Vault', () => {
 
 describe('the command', () => {
   freshProjects()
+  test('says that the commands it names need the database it was given', async () => {
+    await project.fill({ key: 'sb_publishable_x' })
+    const said = 'Give the npm commands above the same --db-url.'
+    expect((await script('doctor', ['--db-url', project.url])).out).toContain(said)
+    expect((await script('doctor', [], { DATABASE_URL: project.url })).out).not.toContain(said)
+  })
+
   test('exits 0 on a healthy project and 1 on a fault, and prints no key', async () => {
     const healthy = await script('doctor', ['--db-url', project.url])
     expect(healthy).toMatchObject({

@@ -52,7 +52,7 @@ function showRuns({ job, runs, lastSuccess, lastFailure }: JobRuns) {
   if (lastFailure) say(style('dim', `      last failure: ${lastFailure.at ?? '?'}  ${lastFailure.reason}`))
 }
 
-function print({ database, findings, runs }: Report) {
+function print({ database, findings, runs }: Report, named: boolean) {
   say(`Doctor of ${database}`)
   for (const [group, heading] of Object.entries(HEADINGS)) {
     const own = findings.filter((finding) => finding.group === group)
@@ -61,6 +61,8 @@ function print({ database, findings, runs }: Report) {
     if (group === 'runs') for (const job of runs) showRuns(job)
     for (const finding of own) show(finding)
   }
+  if (named && findings.some(({ mend }) => mend?.includes('npm run')))
+    say('\nGive the npm commands above the same --db-url.')
   const count = (level: Level) => findings.filter((finding) => finding.level === level).length
   const [failures, warnings, unseen] = [count('failure'), count('warning'), count('unseen')]
   const verdict = failures ? style('red', 'Not healthy') : style('green', 'Healthy')
@@ -77,7 +79,7 @@ main(async () => {
     const report = await examine(session, url)
     const healthy = !report.findings.some(({ level }) => level === 'failure')
     if (values.json) say(JSON.stringify({ healthy, ...report }, null, 2))
-    else print(report)
+    else print(report, values['db-url'] !== undefined)
     return healthy ? 0 : 1
   } finally {
     await session.end()
