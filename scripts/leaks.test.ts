@@ -11,8 +11,16 @@ import type { Behaviour } from './stack/functions.ts'
 import { legacyKey, secretKey } from './stack/keys.ts'
 import { ownTemp } from './stack/leftovers.ts'
 import { search } from './stack/search.ts'
-import { serverAt } from './stack/server.ts'
-import { CHATTER, CRM, processes, script, shorten, type TestProject, testProject } from './stack/testing.ts'
+import {
+  CHATTER,
+  CRM,
+  processes,
+  script,
+  sharedServer,
+  shorten,
+  type TestProject,
+  testProject
+} from './stack/testing.ts'
 
 const VAULT = 'vault.decrypted_secrets'
 const LINUX = fs.existsSync('/proc/self/environ') // elsewhere ps shows the command lines, and no environment
@@ -243,8 +251,7 @@ test('pg_net itself shows it to every role: while a request is queued, and where
   await expect.poll(queued).toHaveLength(1)
   const role = `onlooker_of_${project.database}`
   await project.admin.query(`create role ${role} login; alter role ${role} set log_min_duration_statement = -1`)
-  const server = serverAt(project.dir, Number(new URL(project.url).port))
-  const onlooker = await connect(server.socketUrl(role, project.database))
+  const onlooker = await connect(sharedServer().socketUrl(role, project.database))
   const shown = ['net._http_response', 'net.http_request_queue']
   expect(await Promise.all([leaks([key]), search(onlooker, [key])])).toEqual([[[...shown, VAULT]], [shown]])
   await onlooker.end()
