@@ -94,13 +94,7 @@ async function debian(): Promise<Engine> {
         filter: (file) => !path.basename(file).startsWith('pg_cron')
       })
     },
-    // What Supabase grants to postgres when it creates pg_cron, which only a superuser can here.
-    bootstrap: `
-      create extension pg_cron;
-      grant usage on schema cron to postgres with grant option;
-      grant select on cron.job, cron.job_run_details to postgres with grant option;
-      grant execute on all functions in schema cron to postgres;
-      grant insert, update on cron.job_run_details to postgres;`,
+    bootstrap: 'create extension pg_cron;', // which only a superuser may here
     realCron: true
   }
 }

@@ -1,200 +1,140 @@
 -- Scheduled calls of edge functions: the key lives in Vault, and a call that fails is a failed run.
---
--- Changes: two Vault rows, service_role_key and project_url; the commands of the jobs in the list below; and, in
---   cron.job_run_details, the keys that old runs of these functions left behind.
--- Leaves alone: Vault rows that have a value; the id, schedule, database and active flag of a job that is there; every
---   other job; the rows, ids, times and statuses of the history.
--- Run it as postgres, as often as you like: whatever is there already, it ends the same.
--- To add a job, copy this file under a new timestamp, with one more line in its list.
+-- Changes: the commands of the jobs in the list. Creates what is missing: these jobs, and the Vault rows that they read. A new row has the
+--   value of the session setting app.settings.<name>, else it is empty.
+-- Leaves alone: Vault rows that exist; the id, schedule, database and active flag of a job that exists; every other job.
+-- Run it as postgres, as often as you like (psql -1 -f). To add a job, copy this file under a new timestamp, with that job in the list.
 
-set local statement_timeout = 0; -- for a history of millions of runs
+-- The list: one line a job. answer_within: seconds that the function may take, 150 at most. Two more fields are optional.
+--   "secret": the Vault row that holds the key (service_role_key where it is left out).
+--   "header": the one header that carries the key, or "bearer" for Authorization: Bearer <key> (both that and apikey where left out).
+set cron_vault.list = $jobs$[
+  {"name": "odoo-crm-sync-incremental", "schedule": "*/15 * * * *", "function": "odoo-crm-sync", "body": {"mode": "incremental"}, "answer_within": 50},
+  {"name": "odoo-chatter-sync-hourly", "schedule": "0 * * * *", "function": "odoo-chatter-sync", "body": {"mode": "missing"}, "answer_within": 50}
+]$jobs$;
 
-create extension if not exists pg_cron;
-create extension if not exists pg_net with schema extensions;
-create extension if not exists supabase_vault;
-
-do $migration$
+-- What a job runs: only the line "job constant" differs. It is short, because pg_cron keeps a copy with every run.
+set cron_vault.template = $template$-- supabase-cron-vault, template 1: calls an edge function, and fails unless it answers 2xx
+do $job$
 declare
-  -- answer_within: seconds the function may take, 50 at most (see give_up_after).
-  jobs constant jsonb := $jobs$[
-    {"name": "odoo-crm-sync-incremental", "schedule": "*/15 * * * *", "function": "odoo-crm-sync", "body": {"mode": "incremental"}, "answer_within": 50},
-    {"name": "odoo-chatter-sync-hourly", "schedule": "0 * * * *", "function": "odoo-chatter-sync", "body": {"mode": "missing"}, "answer_within": 50}
-  ]$jobs$;
-
-  -- What a job runs, once its %placeholders% are filled in. Short, because pg_cron keeps a copy with every run.
-  -- give_up_after: at least 2 * answer_within + 5, for another caller's slow request in pg_net's batch, and less than the
-  -- statement_timeout of 2 minutes.
-  template constant text := $template$do $job$
--- Calls %function% with key and URL from Vault. Fails, and says why, unless it answers 2xx.
-declare
-  answer_within constant numeric := %answer_within%; -- seconds
-  give_up_after constant numeric := 110; -- seconds
-  key text; url text; bad text[]; problem text;
-  posted timestamptz; request bigint; waited numeric; answer record;
+  job constant jsonb := $line${}$line$;
+  callee text; header text; key text; url text; bad text[]; problem text; posted timestamptz; request bigint; answer record;
+  answer_within numeric; give_up_after numeric; waited numeric; -- seconds
 begin
-  select
-    (select decrypted_secret from vault.decrypted_secrets where name = 'service_role_key'),
+  set local search_path = ''; -- first, and after each commit: nothing in public is called
+  select job ->> 'function', job ->> 'header', job ->> 'answer_within',
+    (select decrypted_secret from vault.decrypted_secrets where name = job ->> 'secret'),
     (select decrypted_secret from vault.decrypted_secrets where name = 'project_url')
-  into key, url;
-  bad := case
-    when (key ~ '^[!-~]+$') is not true then array['service_role_key', key]
-    when (url ~ '^(https://[a-z0-9.-]+(:[0-9]+)?|http://([a-z0-9-]+|[a-z0-9.-]+\.internal|127\.0\.0\.1)(:[0-9]+)?)/?$') is not true then array['project_url', url]
-  end;
+  into callee, header, answer_within, key, url;
+  bad := case when (key ~ '^[!-~]+$') is not true then array[job ->> 'secret', key]
+    when (url ~ '^(https://[a-z0-9.-]+(:[0-9]+)?|http://([a-z][a-z0-9-]*|[a-z0-9.-]+\.internal|127\.0\.0\.1)(:[0-9]+)?)/?$') is not true
+    then array['project_url', url] end;
   if bad is not null then
-    raise '%function%: not called, Vault secret "%" is %', bad[1],
+    raise '%: not called, Vault secret "%" is %', callee, bad[1],
       case when bad[2] is null then 'missing' when bad[2] = '' then 'empty' else 'malformed' end using hint = format(
       'select vault.update_secret(coalesce((select id from vault.secrets where name = %1$L), vault.create_secret('''', %1$L)), ''<value>'')', bad[1]);
   end if;
-
   posted := clock_timestamp();
   request := net.http_post(
-    url := rtrim(url, '/') || '/functions/v1/%function%',
-    headers := jsonb_build_object('Content-Type', 'application/json', 'Authorization', 'Bearer ' || key, 'apikey', key),
-    body := %body%,
-    timeout_milliseconds := (answer_within * 1000)::int);
-  commit; -- pg_net sends only what is committed
+    url := rtrim(url, '/') || '/functions/v1/' || callee,
+    headers := '{"Content-Type": "application/json"}' || case
+      when header is null then jsonb_build_object('Authorization', 'Bearer ' || key, 'apikey', key)
+      when lower(header) = 'bearer' then jsonb_build_object('Authorization', 'Bearer ' || key) else jsonb_build_object(header, key) end,
+    body := job -> 'body', timeout_milliseconds := (answer_within * 1000)::int);
+  commit; set local search_path = ''; -- pg_net sends only what is committed
 
+  give_up_after := case when answer_within <= 50 then 110 else 2 * answer_within + 10 end; -- a slow request may be in pg_net's batch
   loop
     waited := extract(epoch from clock_timestamp() - posted);
-    select * into answer from net._http_response
-    where id = request and created > posted - interval '1 minute' -- indexed on created alone
+    select * into answer from net._http_response where id = request and created > posted - interval '1 minute' -- indexed on created
     order by created desc limit 1;
     exit when found or waited >= give_up_after;
-    commit; -- each look needs a new snapshot
     perform pg_sleep(least(greatest(0.02, 0.05 * waited), give_up_after - waited));
+    commit; set local search_path = ''; -- each look needs a new snapshot
   end loop;
-
   if not found then
-    delete from net.http_request_queue
-    where id = (select id from net.http_request_queue where id = request for update skip locked);
+    delete from net.http_request_queue where id = (select id from net.http_request_queue where id = request for update skip locked);
     problem := case when found then 'not sent within %s s, request withdrawn' else 'sent, no response recorded within %s s' end;
-    commit;
-    raise '%function%: %', format(problem, give_up_after) using hint = 'select net.worker_restart()';
-  elsif answer.timed_out then
-    raise '%function%: no answer within % s (the function may still be running)', answer_within;
+    commit; set local search_path = '';
+    raise '%: %', callee, format(problem, give_up_after) using hint = 'select net.worker_restart()';
   elsif answer.status_code is null then
-    raise '%function%: %', answer.error_msg;
+    raise '%: %', callee, case when answer.timed_out then format('no answer within %s s (the function may still be running)', answer_within)
+      else answer.error_msg end;
   elsif answer.status_code not between 200 and 299 then
     begin
       problem := convert_from(convert_to(left(replace(answer.content, key, '[key]'), 500), 'utf8'), 'utf8'); -- checks it
-    exception when character_not_in_repertoire then problem := 'not UTF-8';
-    end;
-    raise '%function%: HTTP %', concat_ws(' ', answer.status_code,
+    exception when character_not_in_repertoire then problem := 'not UTF-8'; end;
+    raise '%: HTTP %', callee, concat_ws(' ', answer.status_code,
       replace(substring(answer.headers::text, '(?i)"sb-error-code": "([a-z0-9_-]+)"'), key, '[key]')) using detail = coalesce(problem, '');
   end if;
 end
 $job$$template$;
 
-  -- What a literal key looks like in SQL text: a JWT or a secret key (or the start of one, cut off in an error message);
-  -- and the token in 'Bearer …', within one string, joined to it, or put in by format().
-  key_shape constant text := 'eyJ[\w-]{10,}(\.[\w-]*){0,2}|sb_secret_[\w-]+';
-  bearer constant text := '(?i)bearer\s+(?:%s)?(?:''+\s*(?:\|\||,)\s*(?:''+|\$\w*\$))?([^\s''"\\$%<({][^\s''"\\$]{7,})(?=[''"\\$])';
-  -- The same in an error message, where it may have no end.
-  bearer_cut constant text := '(?i)(bearer\s+)[^\s''"\\]{8,}';
-
-  job record;
-  secret record;
-  secret_id uuid;
-  present text;
-  ids bigint[];
-  calls text;
+do $migration$
+declare
+  line text; place int; last boolean; fields json; wanted jsonb; present record; names text[]; problem text; allowed interval; needed int;
 begin
-  -- 1. A job of the same name that another role owns would go on calling with the stale key, beside the new one.
-  for job in
-    select jobname, username, format('grant %1$I to %2$I; set role %1$I; select cron.unschedule(%3$L); reset role;',
-      username, current_user, jobname) as way_out
-    from cron.job where jobname in (select value ->> 'name' from jsonb_array_elements(jobs)) and username <> current_user
-  loop
-    raise exception 'job "%" belongs to role "%": nothing was changed', job.jobname, job.username using detail = case job.username
-      when 'supabase_admin' then 'Only Supabase support can remove it: ask them to unschedule it, then run this migration again.'
-      else format('Remove it, then run this migration again: %s', job.way_out) end;
-  end loop;
+  set local search_path = '';
+  -- Not "if not exists": on Supabase that fails where the extension exists and somebody was granted cron.job (2BP01).
+  if not exists (select from pg_extension where extname = 'pg_cron') then create extension pg_cron; end if;
+  if not exists (select from pg_extension where extname = 'pg_net') then create extension pg_net with schema extensions; end if;
+  if not exists (select from pg_extension where extname = 'supabase_vault') then create extension supabase_vault; end if;
+  -- statement_timeout of the role that runs the jobs: this session may have another.
+  select regexp_replace(value, '^[0-9]+$', '\&ms') into allowed from (
+    select substring(config, '=(.*)') as value, setrole, setdatabase from pg_db_role_setting, unnest(setconfig) as config
+    where config like 'statement_timeout=%' and setrole in (0, (select oid from pg_roles where rolname = current_user))
+      and setdatabase in (0, (select oid from pg_database where datname = current_database()))
+    union all select reset_val, null, null from pg_settings where name = 'statement_timeout'
+  ) as setting order by setrole desc nulls last, setdatabase desc limit 1;
 
-  -- 2. The two Vault rows. create_secret would write a value in clear before it encrypts it; update_secret does not.
-  for secret in
-    select name, description, nullif(current_setting('app.settings.' || name, true), '') as value
-    from (values
-      ('service_role_key', 'The key that the cron jobs send to edge functions. To rotate it, update this row: the next run uses it.'),
-      ('project_url', 'Where the cron jobs find the edge functions: https://<ref>.supabase.co. The next run reads it anew.')
-    ) as row (name, description)
-  loop
-    select id into secret_id from vault.secrets where name = secret.name;
-    if not found then
-      secret_id := vault.create_secret(new_secret := '', new_name := secret.name, new_description := secret.description);
-    end if;
+  for line, place, last in select l, n, n = count(*) over ()
+    from regexp_split_to_table(btrim(current_setting('cron_vault.list'), E'[] \t\r\n'), '\s*\n\s*') with ordinality as t (l, n) loop
     begin
-      select decrypted_secret into present from vault.decrypted_secrets where id = secret_id;
-    exception when data_exception then
-      raise warning 'Vault secret "%" cannot be decrypted and was left as it is. Replace it: delete from vault.secrets where name = %; '
-        'select vault.update_secret(vault.create_secret('''', %), ''<value>'');',
-        secret.name, quote_literal(secret.name), quote_literal(secret.name);
-      continue;
-    end;
-    perform vault.update_secret(id, new_description := secret.description)
-    from vault.secrets where id = secret_id and description = '';
-    if present <> '' then
-      continue;
-    elsif secret.value is not null then
-      perform vault.update_secret(secret_id, new_secret := secret.value);
-    else
-      raise warning 'Vault secret "%" is empty, and the jobs fail until it is filled: '
-        'select vault.update_secret(id, ''<value>'') from vault.secrets where name = %;', secret.name, quote_literal(secret.name);
+      fields := regexp_replace(line, ',$', '');
+      wanted := fields;
+      select format('"%s" must be %s', coalesce(field, key),
+        case when field is null then 'left out: it is not a field' when times > 1 then 'given once' else must_be end) into problem
+      from (values
+        ('name', true, '@ like_regex "."', 'the name of the job'),
+        ('schedule', true, '@ like_regex "."', 'a schedule, like "*/15 * * * *"'),
+        ('function', true, '@ like_regex "^[A-Za-z0-9_-]+$"', 'letters, digits, _ and -'),
+        ('body', true, '1 == 1', 'JSON'),
+        ('answer_within', true, '@ >= 1 && @ <= 150 && @ % 1 == 0', 'a whole number from 1 to 150'),
+        ('secret', false, '@ like_regex "." && @ != "project_url"', 'the name of a Vault row that holds a key'),
+        ('header', false, '@ like_regex "^[A-Za-z0-9-]+$" && !(@ like_regex "^(content-type|content-length|host|transfer-encoding|connection'
+          '|expect|accept|user-agent)$" flag "i")', '"bearer", or letters, digits and -, and none that HTTP or pg_net sets itself')
+      ) as rule (field, required, holds, must_be)
+      full join (select key, count(*) as times from json_object_keys(fields) as key group by key) as given on key = field
+      where case when field is null or times > 1 then true
+        when required or times = 1 then (wanted @? format('strict $.%s ? (%s)', field, holds)::jsonpath) is not true end limit 1;
+    exception when data_exception then problem := 'it must be {…} in JSON: ' || sqlerrm; end;
+    problem := coalesce(problem, case when wanted ->> 'name' = any (names) then '"name" must differ from those above'
+      when (line like '%,') = last then 'a comma must stand between two lines, and not after the last' end);
+    if problem is not null then raise 'line % of the list: %', place, problem; end if;
+    names := names || (wanted ->> 'name');
+    -- A run gives up before statement_timeout ends it, with a tenth to spare (of 110 s: Supabase's own 2 min).
+    needed := case when (wanted ->> 'answer_within')::numeric <= 50 then 120 else ceil(2.2 * (wanted ->> 'answer_within')::numeric + 11) end;
+    if allowed > '0' and allowed < needed * interval '1 s' then
+      raise 'line % of the list: a run needs up to % s, and statement_timeout ends those of role "%" after %', place, needed, current_user, allowed
+        using detail = format('alter role %I in database %I set statement_timeout = ''%ss'';', current_user, current_database(), needed);
     end if;
-  end loop;
-
-  -- 3. The jobs.
-  for job in
-    select wanted.name, wanted.schedule, wanted.answer_within::numeric as answer_within, present.jobid, replace(replace(replace(template,
-      '%function%', wanted.function), '%body%', quote_literal(wanted.body)), '%answer_within%', wanted.answer_within) as command
-    from jsonb_to_recordset(jobs) as wanted (name text, schedule text, function text, body text, answer_within text)
-    left join cron.job as present on present.jobname = wanted.name
-  loop
-    if job.command is null or job.name is null or job.schedule is null or job.answer_within not between 1 and 50 then
-      raise exception 'the line of job "%" in the list is not right', job.name
-        using detail = 'It has a name, a schedule, a function, a body, and answer_within from 1 to 50.';
-    elsif job.jobid is null then
-      perform cron.schedule(job_name := job.name, schedule := job.schedule, command := job.command);
-    else
-      perform cron.alter_job(job_id := job.jobid, command := job.command);
+    -- Another role's job of this name would go on calling with its old key.
+    select jobid, schedule, username into present from cron.job where jobname = wanted ->> 'name' order by username = current_user limit 1;
+    if present.username <> current_user then
+      raise 'job "%" belongs to role "%": nothing was changed', wanted ->> 'name', present.username using detail =
+        case present.username when 'supabase_admin' then 'Only Supabase support can remove it: ask them, then run this migration again.' else
+        format('Remove it, then run this migration again: grant %1$I to %2$I; set role %1$I; select cron.unschedule(%3$L); reset role;',
+          present.username, current_user, wanted ->> 'name') end;
     end if;
+    -- create_secret would write a value in clear before it encrypts it; update_secret does not.
+    perform vault.update_secret(vault.create_secret('', row_name, 'Cron jobs read this row each time they run. To rotate a key, update it.'),
+      coalesce(current_setting('app.settings.' || row_name, true), ''))
+    from unnest(array['project_url', coalesce(wanted ->> 'secret', 'service_role_key')]) as row_name
+    where not exists (select from vault.secrets where name = row_name);
+    -- A job that exists keeps its id, database and active flag, and gets its own schedule back.
+    perform cron.schedule(job_name := wanted ->> 'name', schedule := wanted ->> 'schedule', command := replace(current_setting('cron_vault.template'),
+      '{}', replace((('{"secret": "service_role_key"}' || wanted) - '{name,schedule}'::text[])::text, '$', '\u0024')));
+    perform cron.alter_job(job_id := present.jobid, schedule := present.schedule) where present.jobid is not null;
   end loop;
-
-  for job in
-    select jobid, jobname from cron.job
-    where (command ~ key_shape or command ~ bearer)
-      and coalesce(jobname, '') not in (select value ->> 'name' from jsonb_array_elements(jobs))
-  loop
-    raise warning 'job % (%) carries a literal key in its command: read it from Vault instead',
-      job.jobid, coalesce(job.jobname, 'without a name');
-  end loop;
-
-  -- 4. The keys in the history of these jobs and functions: what stands after Bearer, wherever it stands in that row, and
-  -- whatever has the shape of a key. A run in progress is left alone: a lock on its row stops pg_cron's launcher, and with
-  -- it every job of the database, until this commits.
-  select array_agg(jobid) into ids from cron.job where jobname in (select value ->> 'name' from jsonb_array_elements(jobs));
-  select format('[/''](%s)(?![\w-])', string_agg(value ->> 'function', '|')) into calls from jsonb_array_elements(jobs);
-
-  with text as materialized ( -- each command and message once: a million runs have few of them, and comparing is costly
-    select command, return_message, coalesce(jobid = any (ids), false) as ours, array_agg(ctid) as places
-    from cron.job_run_details where status in ('succeeded', 'failed') group by 1, 2, 3
-  ),
-  redacted as materialized (
-    select text.*, regexp_replace(command, pattern, '[key]', 'g') as new_command,
-      regexp_replace(regexp_replace(return_message, pattern, '[key]', 'g'), bearer_cut, '\1[key]', 'g') as new_message
-    from text,
-    lateral (
-      -- A token counts by its first 8 characters: error messages cut it off.
-      select concat_ws('|', string_agg(regexp_replace(left(token[1], 8), '\W', '\\\&', 'g') || '[^\s''"\\]*', '|'), key_shape) as pattern
-      from regexp_matches(command, bearer, 'g') as token
-    ) as literal
-    where ours or command ~ calls
-  )
-  update cron.job_run_details as run set command = new_command, return_message = new_message
-  from (
-    select unnest(places) as place, new_command, new_message from redacted
-    where (command, return_message) is distinct from (new_command, new_message)
-    order by place -- reads the table in its own order
-  ) as changed
-  where run.ctid = place;
 end
 $migration$;
+reset cron_vault.list; reset cron_vault.template;

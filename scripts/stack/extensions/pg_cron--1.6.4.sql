@@ -34,11 +34,36 @@ create table cron.job_run_details (
 alter table cron.job_run_details enable row level security;
 create policy cron_job_run_details_policy on cron.job_run_details using (username = current_user);
 
+-- Five fields (pg_cron ignores what follows), or '1 second' to '59 seconds'. A field is a list of *, n and n-m, the first and the last with
+-- /step, and numbers within its range; months and days of the week have names, and $ is the last day of a month.
 create function cron._check_schedule(schedule text) returns void
 language plpgsql as $$
+declare
+  fields text[] := regexp_split_to_array(btrim(lower(schedule), E' \t\n'), '[ \t\n]+');
+  ranges constant int[] := array[[0, 59], [0, 23], [1, 31], [1, 12], [0, 7]];
+  names constant text[] := array['', '', '', 'jan feb mar apr may jun jul aug sep oct nov dec', 'sun mon tue wed thu fri sat'];
+  part text;
+  name text;
+  n int;
+  found text[];
+  fine boolean := cardinality(fields) >= 5;
 begin
-  -- Five fields, or '1 second' to '59 seconds'. The scheduler's own library reads the fields.
-  if schedule !~* '^\s*(\S+\s+){4}\S+\s*$' and schedule !~* '^\s*([1-9]|[1-5][0-9])\s+seconds?\s*$' then
+  if schedule ~* '^\s*([1-9]|[1-5][0-9])\s+seconds?\s*$' then
+    return;
+  end if;
+  for at in 1 .. case when fine then 5 else 0 end loop
+    foreach part in array string_to_array(fields[at], ',') loop
+      for name, n in select * from regexp_split_to_table(names[at], ' ') with ordinality as named loop
+        part := case when name = '' then part else regexp_replace(part, '\m' || name || '\M', (n - 1 + ranges[at][1])::text, 'g') end;
+      end loop;
+      found := regexp_match(part, '^(?:\*|([0-9]{1,4})(?:-([0-9]{1,4}))?)(?:/([0-9]{1,4}))?$');
+      fine := fine and (part = '$' and at = 3 or found is not null
+        and coalesce(found[1]::int between ranges[at][1] and ranges[at][2], true)
+        and coalesce(found[2]::int between ranges[at][1] and ranges[at][2], true)
+        and (found[3] is null or found[3]::int > 0 and (found[1] is null or found[2] is not null)));
+    end loop;
+  end loop;
+  if not coalesce(fine, false) then
     raise exception 'invalid schedule: %', schedule using errcode = 'invalid_parameter_value',
       hint = 'Use cron format (e.g. 5 4 * * *), or interval format ''[1-59] seconds''';
   end if;
@@ -127,9 +152,7 @@ create function cron._log(message text) returns void
 language plpgsql as $$ begin raise log '%', message; end $$;
 revoke execute on function cron._log from public;
 
-grant usage on schema cron to postgres with grant option;
+-- The real extension grants this to PUBLIC; what postgres gets comes from supautils: see bootstrap.sql.
 grant select on all sequences in schema cron to public;
 grant select on cron.job to public;
-grant select on cron.job, cron.job_run_details to postgres with grant option;
 grant select, delete on cron.job_run_details to public;
-grant insert, update on cron.job_run_details to postgres;

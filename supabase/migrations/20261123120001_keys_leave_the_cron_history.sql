@@ -1,0 +1,33 @@
+-- Keys leave the history of pg_cron: each old run has kept the command that it ran, and the key in it.
+--
+-- Changes, in cron.job_run_details: the command of a run becomes a comment that says which function it called, and of its message only the
+--   first word is left, unless it is one of pg_cron's own. It does so with every run that has ended and
+--   - is of a job of the migration before this one, but ran another command than that migration's; or
+--   - is of a job that does not exist any more, and names the function of such a job.
+-- Leaves alone: the rows, ids, times and statuses of all runs; every other run; runs in progress. Run it again when those have ended.
+-- The old text stays on disk until vacuum, and in the server's log: revoke a key that was in it.
+
+set local statement_timeout = 0; -- a history may have millions of runs
+
+do $history$
+begin
+  set local search_path = ''; -- nothing in public is called
+  with job as (
+    select jobid, called, '(?<![A-Za-z0-9_-])' || called || '(?![A-Za-z0-9_-])' as names_it
+    from (select jobid, substring(command, '\n  job constant jsonb := \$line\$(.*?)\$line\$;\n')::jsonb ->> 'function' as called
+      from cron.job where command ~ '^-- supabase-cron-vault, template [0-9]+:') as made
+  )
+  update cron.job_run_details as run
+  set command = format('-- supabase-cron-vault removed the text of this command on %s: it called %s', to_char(now(), 'YYYY-MM-DD'), called),
+    return_message = case
+      when return_message ~ ('^([0-9]+ rows?|[A-Z]+( [A-Z]+)*( [0-9]+)*|server restarted|connection failed|job startup timeout|job canceled|server '
+        'closed the connection unexpectedly\n\s*This probably means the server terminated abnormally\n\s*before or while processing the request\.\n)$')
+        then return_message
+      else concat_ws(' ', substring(return_message, '^[A-Z]+:'), '[removed]') end
+  from job
+  where run.status in ('succeeded', 'failed') -- a lock on the row of a run in progress would stop pg_cron, and with it every job
+    and run.command !~ '^-- supabase-cron-vault(, template [0-9]+:[^\n]*\ndo \$job\$\ndeclare\n  job constant jsonb := \$line\$| removed [^\n]*$)'
+    and (run.jobid = job.jobid
+      or run.jobid <> all (array(select jobid from cron.job)) and concat_ws(' ', run.command, run.return_message) ~ names_it);
+end
+$history$;
