@@ -5,6 +5,7 @@ import { databaseUrl, open, place } from './lib/database.ts'
 import { readKey } from './lib/input.ts'
 import { type Job, nextTime, ownJobs, refuseWhileRunning, runCommand } from './lib/jobs.ts'
 import { claims, describe, kind, problem } from './lib/keys.ts'
+import { fieldsOf, withKeyFrom } from './lib/template.ts'
 import { Failure, main, readArguments, style } from './lib/terminal.ts'
 import { logNothing, projectOf, readSecret, requireVault, writeSecrets } from './lib/vault.ts'
 
@@ -44,14 +45,8 @@ function check(key: string, projectUrl: string | null | undefined): void {
     say('  note: it is neither a JWT nor an sb_secret_ key. Trying it tells whether the functions take it.')
 }
 
-/** How the migration's commands read the key. */
-const READ = "select\n    (select decrypted_secret from vault.decrypted_secrets where name = 'service_role_key'),"
-
-/**
- * A job's own command, but with the key that the session keeps in the setting `rotate.key`. The new key is in no statement
- * and in no table then.
- */
-const withCandidate = ({ command }: Job): string => command.replace(READ, `select current_setting('rotate.key'),`)
+/** Whether a job's command comes from the template and sends this key. */
+const sends = ({ command }: Job): boolean => fieldsOf(command)?.secret === 'service_role_key'
 
 /** Runs one job with the new key. Resolves to what is wrong, undefined where its function answered 2xx. */
 async function tryJob(url: string, job: Job, key: string): Promise<string | undefined> {
@@ -59,7 +54,7 @@ async function tryJob(url: string, job: Job, key: string): Promise<string | unde
   try {
     await logNothing(session, 'session')
     await session.query("select set_config('rotate.key', $1, false)", [key])
-    const { succeeded, message, more } = await runCommand(session, withCandidate(job))
+    const { succeeded, message, more } = await runCommand(session, withKeyFrom('rotate.key', job.command) ?? '')
     return succeeded ? undefined : [message, ...more].join('\n      ')
   } finally {
     await session.end()
@@ -71,7 +66,8 @@ async function tryKey(session: pg.Client, url: string, key: string): Promise<voi
   const active: Job[] = []
   for (const job of await ownJobs(session)) {
     if (!job.command.includes('service_role_key')) continue
-    if (!job.command.includes(READ)) say(`  ${job.jobname}: not tried, its command is not the migration's`)
+    if (!sends(job) || !withKeyFrom('rotate.key', job.command))
+      say(`  ${job.jobname}: not tried, its command is not the migration's`)
     else if (!job.active) say(`  ${job.jobname}: not tried, it is paused`)
     else active.push(job)
   }
@@ -129,7 +125,7 @@ main(async () => {
     )
     for (const job of await ownJobs(session)) {
       const next = nextTime(job.schedule, Date.now())
-      if (next && job.active && job.command.includes(READ))
+      if (next && job.active && sends(job))
         say(`  ${job.jobname} runs next at ${new Date(next).toISOString().slice(0, 16)}Z`)
     }
     if (old)

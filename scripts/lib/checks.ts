@@ -5,7 +5,7 @@ import type pg from 'pg'
 import { isLocal, place } from './database.ts'
 import { nextTime } from './jobs.ts'
 import { claims, describe, kind, problem } from './keys.ts'
-import { migrationFile, type WantedJob, wantedJobs } from './migration.ts'
+import { historyMigration, jobsMigration, type WantedJob, wantedJobs } from './template.ts'
 import { logNothing, projectOf, readSecret, type SecretName, urlProblem } from './vault.ts'
 
 export type Group = 'database' | 'vault' | 'jobs' | 'runs' | 'responses' | 'leaks'
@@ -42,7 +42,7 @@ const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
 const NAMES: SecretName[] = ['service_role_key', 'project_url']
 
-/** What a literal key looks like in SQL text; the migration looks for the same. */
+/** What a literal key looks like in SQL text. */
 const KEY_SHAPE = String.raw`eyJ[\w-]{10,}(\.[\w-]*){0,2}|sb_secret_[\w-]+`
 const BEARER = String.raw`(?i)bearer\s+(?:%s)?(?:'+\s*(?:\|\||,)\s*(?:'+|\$\w*\$))?([^\s'"\\$%<({][^\s'"\\$]{7,})(?=['"\\$])`
 
@@ -92,7 +92,7 @@ export async function examine(session: pg.Client, url: string): Promise<Report> 
     else
       patient.add(group, 'rights', 'failure', `${what} cannot be seen: nothing can be said of the jobs`, {
         actual: why,
-        mend: `grant usage on schema cron to ${role}; grant select on cron.job, cron.job_run_details to ${role};`
+        mend: `grant usage on schema cron to ${role};`
       })
   }
   await logNothing(session, 'session')
@@ -146,7 +146,7 @@ async function checkDatabase({ session, role, add, see }: Patient): Promise<Set<
   const missing = Object.keys(create).filter((name) => !found.some((extension) => extension.name === name))
   for (const name of missing)
     add('database', 'extension', 'failure', `${name} is not installed`, {
-      mend: `${create[name]} -- then the migration, ${migrationFile()}`
+      mend: `${create[name]} -- then the migration, ${jobsMigration()}`
     })
   if (found.length)
     add('database', 'extension', 'ok', found.map(({ name, version }) => `${name} ${version}`).join(', '))
@@ -328,7 +328,7 @@ function ours(jobs: CronJob[], name: string): CronJob | undefined {
 }
 
 function checkJobs({ add }: Patient, wanted: WantedJob[], jobs: CronJob[]): void {
-  const again = `run the migration again: ${migrationFile()}`
+  const again = `run the migration again: ${jobsMigration()}`
   for (const { name, schedule, command } of wanted) {
     const job = ours(jobs, name)
     if (!job) {
@@ -633,7 +633,7 @@ async function checkLeaks(
       if (present) add('leaks', 'present', 'failure', `the present key stands in ${where}`, { mend })
       else if (what !== 'job')
         add('leaks', 'literal', 'warning', `something that looks like a key stands in ${where}`, {
-          ...(what === 'history' ? { mend: `run the migration again: ${migrationFile()}; then revoke that key` } : {})
+          ...(what === 'history' ? { mend: `run the migration again: ${historyMigration()}; then revoke that key` } : {})
         })
     }
   }

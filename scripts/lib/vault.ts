@@ -7,7 +7,7 @@ export type SecretName = 'service_role_key' | 'project_url'
 
 /** What a project URL may look like: the jobs check the same (http only where the host is local). */
 const PROJECT_URL =
-  /^(https:\/\/[a-z0-9.-]+(:[0-9]+)?|http:\/\/([a-z0-9-]+|[a-z0-9.-]+\.internal|127\.0\.0\.1)(:[0-9]+)?)\/?$/
+  /^(https:\/\/[a-z0-9.-]+(:[0-9]+)?|http:\/\/([a-z][a-z0-9-]*|[a-z0-9.-]+\.internal|127\.0\.0\.1)(:[0-9]+)?)\/?$/
 
 /** Why this cannot be project_url; undefined where it can. */
 export const urlProblem = (url: string): string | undefined =>
@@ -29,25 +29,16 @@ export async function requireVault(session: pg.Client): Promise<void> {
 }
 
 /**
- * Switches off, as far as the role may, what could write a bound value to the server's log: log_min_duration_statement
- * logs parameters with the statement.
+ * Keeps this session's statements, and the values bound to them, out of the server's log, where the role may do that: on
+ * Supabase postgres may set log_min_messages, but neither log_statement nor log_min_duration_statement (supautils).
  * @param until the end of the transaction or of the session
  */
 export async function logNothing(session: pg.Client, until: 'transaction' | 'session'): Promise<void> {
   await session.query(`
     do $quiet$
-    declare
-      setting text[];
     begin
-      foreach setting slice 1 in array array[
-        ['log_parameter_max_length', '0'], ['log_parameter_max_length_on_error', '0'],
-        ['log_min_duration_statement', '-1'], ['log_statement', 'none']
-      ] loop
-        begin
-          perform set_config(setting[1], setting[2], ${until === 'transaction'});
-        exception when insufficient_privilege then null;
-        end;
-      end loop;
+      perform set_config('log_min_messages', 'panic', ${until === 'transaction'});
+    exception when insufficient_privilege then null;
     end
     $quiet$`)
 }

@@ -11,8 +11,7 @@ begin
     grant pg_monitor, pg_read_all_data, pg_signal_backend to postgres;
     alter role postgres set statement_timeout = '2min';
     alter role supabase_admin password 'postgres';
-    -- supautils lets postgres set these on Supabase.
-    grant set on parameter log_statement, log_min_duration_statement, log_parameter_max_length to postgres;
+    grant set on parameter log_min_messages to postgres; -- supautils lets postgres set it, and no other logging parameter
   end if;
   execute format('alter database %I owner to postgres', current_database());
 end

@@ -42,8 +42,11 @@ export interface EdgeFunctions {
 const FUNCTIONS = ['odoo-crm-sync', 'odoo-chatter-sync']
 const PREFIX = '/functions/v1/'
 
-/** Starts the functions on a free port of this machine. They take `key` until told otherwise (see `configure`). */
-export async function startEdgeFunctions(key: string): Promise<EdgeFunctions> {
+/**
+ * Starts the functions on a free port. They take `key` until they are given another (see `configure`).
+ * @param host this machine's name for the database that calls them; with another than 127.0.0.1 they listen on every address
+ */
+export async function startEdgeFunctions(key: string, host = '127.0.0.1'): Promise<EdgeFunctions> {
   const behaviours = new Map<string, Behaviour>(FUNCTIONS.map((name) => [name, {}]))
   const functions: EdgeFunctions = { url: '', key, calls: [], behave, hold, stop }
 
@@ -130,7 +133,7 @@ export async function startEdgeFunctions(key: string): Promise<EdgeFunctions> {
     await new Promise((resolve) => server.close(resolve))
   }
 
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  functions.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  await new Promise<void>((resolve) => server.listen(0, host === '127.0.0.1' ? host : '0.0.0.0', resolve))
+  functions.url = `http://${host}:${(server.address() as AddressInfo).port}`
   return functions
 }

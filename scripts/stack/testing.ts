@@ -3,18 +3,23 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
 import { afterAll, inject } from 'vitest'
 import { connect } from '../lib/database.ts'
 import { nextTime } from '../lib/jobs.ts'
-import { migrationFile } from '../lib/migration.ts'
+import { fieldsOf, historyMigration, jobsMigration, withDurations } from '../lib/template.ts'
+import { startEdgeFunctions } from './functions.ts'
+import { legacyKey } from './keys.ts'
 import { type Server, serverAt } from './server.ts'
 import { type Project, ROOT, startProject } from './stack.ts'
+import type { Scheduler } from './workers/cron.ts'
 
-/** The migration's text. */
-export const MIGRATION = fs.readFileSync(path.join(ROOT, migrationFile()), 'utf8')
+/** The text of the migration of the jobs, and of the one of the history. */
+export const MIGRATION = fs.readFileSync(path.join(ROOT, jobsMigration()), 'utf8')
+export const HISTORY_MIGRATION = fs.readFileSync(path.join(ROOT, historyMigration()), 'utf8')
 
 export const CRM = 'odoo-crm-sync-incremental'
 export const CHATTER = 'odoo-chatter-sync-hourly'
@@ -30,13 +35,15 @@ export interface Run {
 }
 
 export interface TestProject extends Project {
-  /** The folder of the server. */
+  /** A folder for temporary files, which is removed after the tests. */
   dir: string
+  /** The folder of the server's files; undefined for a database that was named, whose server may be elsewhere. */
+  data: string | undefined
   /** A session as `postgres`. */
   db: pg.Client
   /** Rows of one query as `postgres`. */
   rows<T = Record<string, string>>(sql: string, values?: unknown[]): Promise<T[]>
-  /** Fills both Vault rows: with the functions' own URL and key, unless told otherwise. */
+  /** Gives Vault rows these values. Missing rows are created; `key` and `url` are the functions' own where not given. */
   fill(secrets?: { key?: string; url?: string }): Promise<void>
   /** Starts a job and waits for its run to end. */
   run(job: string): Promise<Run>
@@ -44,17 +51,27 @@ export interface TestProject extends Project {
   admin: pg.Client
   /** The last run of a job, once it has ended. */
   ended(job: string, after: string): Promise<Run>
+  /** What the server has logged so far; undefined where its log cannot be read. */
+  log(): string | undefined
 }
 
-/** Applies the migration in the session's database; resolves to its warnings. */
-export async function migrateIn(db: pg.Client, migration = MIGRATION): Promise<string[]> {
-  const warnings: string[] = []
-  const collect = (notice: { severity?: string | undefined; message?: string | undefined }) => {
-    if (notice.severity === 'WARNING') warnings.push(notice.message ?? '')
-  }
-  db.on('notice', collect)
-  await db.query(migration).finally(() => db.off('notice', collect))
-  return warnings
+/** The database that `npm run test:supabase` was given; undefined in `npm test`, which makes its own. */
+export const NAMED_DATABASE = process.env.TEST_SUPABASE
+  ? {
+      url: process.env.DATABASE_URL ?? '',
+      adminUrl: process.env.DATABASE_ADMIN_URL ?? '',
+      functionsHost: process.env.FUNCTIONS_HOST || '127.0.0.1',
+      log: process.env.SERVER_LOG
+    }
+  : undefined
+
+/**
+ * Runs a migration in the session's database, by default both, one after the other. Inside a transaction the session's
+ * search_path is set back: a migration leaves it empty until the transaction ends.
+ */
+export async function migrateIn(db: pg.Client, ...migrations: string[]): Promise<void> {
+  for (const migration of migrations.length ? migrations : [MIGRATION, HISTORY_MIGRATION]) await db.query(migration)
+  await db.query('reset search_path')
 }
 
 let count = 0
@@ -62,29 +79,92 @@ let count = 0
 /** The server of all test files. */
 export const sharedServer = (): Server => serverAt(inject('server').dir, inject('server').port)
 
-/**
- * A project of this test file's own; gone when the file is done, or `stop` is called.
- * @param template `called`: without pg_cron, for a server whose real pg_cron lives in another database
- */
-export async function testProject(
-  template: 'fresh' | 'migrated' | 'called' = 'migrated',
-  server = sharedServer()
-): Promise<TestProject> {
-  const { dir } = server
+type Surroundings = Pick<TestProject, 'db' | 'admin' | 'dir' | 'data' | 'log'>
+
+/** A project of this test file's own, gone when the file is done or `stop` is called: in the named database, else in one of its own. */
+export const testProject = (
+  template: 'fresh' | 'migrated' = 'migrated',
+  server?: Server
+): Promise<TestProject> => (NAMED_DATABASE && !server ? namedProject() : ownProject(template, server ?? sharedServer()))
+
+async function ownProject(template: string, server: Server): Promise<TestProject> {
   const name = `test_${process.pid}_${++count}_${randomBytes(3).toString('hex')}`
   await server.createDatabase(name, template)
   const admin = await connect(server.url('supabase_admin', name))
   if (template === 'migrated') await admin.query('update cron.job set database = current_database()')
   const project = await startProject(server, name, {
-    realCron: template === 'called',
     // A job that is due at a full hour is not, whenever these tests run: only those that are due every few seconds.
     next: (schedule, from) => (/second/.test(schedule) ? nextTime(schedule, from) : undefined)
   })
   const db = await connect(project.url)
+  const { dir, log } = server
+  return tested(project, { db, admin, dir, data: path.join(dir, 'data'), log }, () => server.dropDatabase(name))
+}
+
+/** The named database, as a migration of an empty one leaves it, but for the schedules: no job runs by itself. */
+async function namedProject(): Promise<TestProject> {
+  if (!NAMED_DATABASE) throw new Error('no database was named')
+  const { url, adminUrl, functionsHost, log } = NAMED_DATABASE
+  const [db, admin] = await Promise.all([connect(url), connect(adminUrl)])
+  await cleanUp(admin)
+  await migrateIn(db)
+  await admin.query("update cron.job set schedule = '0 0 1 1 *'")
+  const functions = await startEdgeFunctions(legacyKey(), functionsHost)
+  const scheduler = startJobsAtOnce(await connect(url))
+  const project: Project = {
+    ...{ database: new URL(url).pathname.slice(1), url, adminUrl, functions, scheduler },
+    net: { wake() {}, stop: () => Promise.reject(new Error("a real worker of pg_net cannot be stopped: use 'occupy'")) },
+    startNet() {},
+    async stop() {
+      await Promise.all([functions.stop(), scheduler.stop()])
+    }
+  }
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'supabase-test-'))
+  const server = { data: undefined, log: () => (log ? fs.readFileSync(log, 'utf8') : undefined) }
+  return tested(project, { db, admin, dir, ...server }, async () => fs.rmSync(dir, { recursive: true }))
+}
+
+/** Empties the named database of all that the tests and the migrations put there. */
+export async function cleanUp(admin: pg.Client): Promise<void> {
+  await admin.query('delete from cron.job')
+  const running = `select from cron.job_run_details where status not in ('succeeded', 'failed')`
+  while ((await admin.query(running)).rowCount) await sleep(50)
+  await admin.query('delete from cron.job_run_details; delete from vault.secrets')
+  await admin.query('delete from net.http_request_queue; delete from net._http_response')
+}
+
+/** A scheduler where pg_cron is real: it lets a job be due in a second, until a run of it has begun. */
+function startJobsAtOnce(db: pg.Client): Scheduler {
+  const begun = new Map<string, Promise<void>>()
+  async function start(jobid: string) {
+    const last = async () =>
+      (await db.query('select max(runid) as runid from cron.job_run_details where jobid = $1', [jobid])).rows[0].runid
+    const before = await last()
+    const { rows } = await db.query('select schedule from cron.job where jobid = $1', [jobid])
+    const schedule = (when: string) => db.query('select cron.alter_job(job_id := $1, schedule := $2)', [jobid, when])
+    await schedule('1 second')
+    while ((await last()) === before) await sleep(10)
+    await schedule(rows[0].schedule)
+  }
+  return {
+    runNow(jobid) {
+      begun.set(jobid, (begun.get(jobid) ?? Promise.resolve()).then(() => start(jobid)))
+    },
+    wake() {},
+    async stop() {
+      await Promise.all(begun.values())
+      await db.end()
+    }
+  }
+}
+
+function tested(project: Project, surroundings: Surroundings, drop = async () => {}): TestProject {
   const { stop } = project
   let stopped: Promise<unknown> | undefined
   project.stop = async () => {
-    stopped ??= Promise.all([tested.db.end(), tested.admin.end(), stop()]).then(() => server.dropDatabase(name))
+    stopped ??= stop()
+      .then(() => Promise.all([tested.db.end(), tested.admin.end()]))
+      .then(drop)
     await stopped
   }
   afterAll(project.stop)
@@ -94,7 +174,7 @@ export async function testProject(
     (
       await rows<Run>(
         `select runid, status, return_message as message, split_part(return_message, E'\\n', 1) as first,
-           extract(epoch from start_time) * 1000 as start, extract(epoch from end_time) * 1000 as end
+           extract(epoch from start_time) * 1000.0 as start, extract(epoch from end_time) * 1000.0 as end
          from cron.job_run_details join cron.job using (jobid) where jobname = $1 order by runid desc limit 1`,
         [job]
       )
@@ -106,10 +186,7 @@ export async function testProject(
       await sleep(20)
     }
   }
-  const tested: TestProject = Object.assign(project, {
-    dir,
-    db,
-    admin,
+  const tested: TestProject = Object.assign(project, surroundings, {
     rows,
     ended,
     async fill(secrets: { key?: string; url?: string } = {}) {
@@ -132,24 +209,33 @@ export async function testProject(
   return tested
 }
 
-/** A job's command with other durations, in seconds: what the function may take, and when to give up. */
-export const shortened = (command: string, [answerWithin, giveUpAfter]: [number, number]): string =>
-  command
-    .replace(/answer_within constant numeric := [\d.]+/, `answer_within constant numeric := ${answerWithin}`)
-    .replace(/give_up_after constant numeric := [\d.]+/, `give_up_after constant numeric := ${giveUpAfter}`)
+/**
+ * Keeps pg_net's worker busy with somebody else's request, until `release` is called: it does not take what is queued meanwhile.
+ */
+export async function occupy({ functions, rows }: TestProject): Promise<() => void> {
+  const { started, release } = functions.hold('somebody-elses')
+  const url = `${functions.url}/functions/v1/somebody-elses`
+  await rows('select net.http_post(url := $1, timeout_milliseconds := 100000)', [url])
+  await started
+  return release
+}
 
-/** Gives a job its own command with other durations, in seconds. */
+/** Gives a job its own command with other durations, in seconds: what the function may take, and when to give up. */
 export async function shorten(project: TestProject, job: string, answerWithin: number, giveUpAfter: number) {
   const [found] = await project.rows('select jobid, command from cron.job where jobname = $1', [job])
-  const command = shortened(found?.command ?? '', [answerWithin, giveUpAfter])
+  const command = withDurations(found?.command ?? '', answerWithin, giveUpAfter)
   await project.rows('select cron.alter_job(job_id := $1, command := $2)', [found?.jobid, command])
 }
 
-/** Gives every job a literal key in its command, as it was in production, beside what it does now. */
-export const holdAKey = (session: pg.Client) =>
-  session.query(`
-    select cron.alter_job(jobid, command := format('-- ''%s'' called with "Bearer an-opaque-key-of-old"', function) || e'\n' || command)
-    from cron.job, substring(command, 'Calls ([\\w-]+)') as function where function is not null`)
+/** Gives every job of the template the command that it had before the migration, with a literal key. */
+export async function holdAKey(session: pg.Client) {
+  const { rows } = await session.query('select jobid, command from cron.job')
+  for (const { jobid, command } of rows) {
+    const fields = fieldsOf(command)
+    const old = `-- ${fields?.function} with "Bearer an-opaque-key-of-old"\n${command}`
+    if (fields) await session.query('select cron.alter_job(job_id := $1, command := $2)', [jobid, old])
+  }
+}
 
 export interface Ended {
   code: number | null

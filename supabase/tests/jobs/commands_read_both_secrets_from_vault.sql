@@ -1,10 +1,16 @@
--- Test: both commands read key and URL from vault.decrypted_secrets
+-- Test: each command reads two rows of vault.decrypted_secrets: the secret that its line names, and project_url
 begin;
 select plan(3);
-create temporary table ours as
-  select command from cron.job where jobname in ('odoo-crm-sync-incremental', 'odoo-chatter-sync-hourly');
-select is((select count(*)::int from ours where command like '%from vault.decrypted_secrets%'), 2, 'both read vault.decrypted_secrets');
-select is((select count(*)::int from ours where command like '%''service_role_key''%'), 2, 'both name service_role_key');
-select is((select count(*)::int from ours where command like '%''project_url''%'), 2, 'both name project_url');
+create temporary table made as
+  select jobid, jobname, command from cron.job where command ~ '^-- supabase-cron-vault, template [0-9]+:';
+select isnt_empty('select from made', 'there is a job made from the template');
+select is_empty(
+  $$select jobid, jobname from made
+    where command not like '%(select decrypted_secret from vault.decrypted_secrets where name = job ->> ''secret'')%'$$,
+  'each command reads the secret that its line names');
+select is_empty(
+  $$select jobid, jobname from made
+    where command not like '%(select decrypted_secret from vault.decrypted_secrets where name = ''project\_url'')%'$$,
+  'each command reads project_url');
 select * from finish();
 rollback;

@@ -1,34 +1,51 @@
--- Test: a URL that cannot be the project's stops the job before anything is queued
+-- Test: a URL that cannot be a project's stops each job before a request is queued
 begin;
-select plan(11);
+select plan(18);
+create temporary table made as
+  select jobid, jobname, command, substring(command, '\n  job constant jsonb := \$line\$([^\n]*)\$line\$;\n')::jsonb as job
+  from cron.job where command ~ '^-- supabase-cron-vault, template [0-9]+:';
 create function pg_temp.fill(row_name text, value text) returns void language sql as $$
-  select vault.update_secret(id, value) from vault.secrets where name = row_name;
+  delete from vault.secrets where name = row_name;
+  select vault.update_secret(vault.create_secret('', row_name), value);
 $$;
--- Up to its first commit a command can run in here, where nothing is sent.
-create function pg_temp.call(name text) returns void language plpgsql as $$
+-- Runs a command up to its first commit, so that nothing is sent. The command empties search_path: "set" puts it back at the end.
+create function pg_temp.call(command text) returns text language plpgsql set search_path from current as $$
 begin
-  execute (select regexp_replace(command, 'commit;', 'return;') from cron.job where jobname = name);
+  execute regexp_replace(command, '\n\s*commit;', ' return;');
+  return 'called';
+exception
+  when raise_exception then return sqlerrm;
+  when others then return sqlstate; -- the text of such an error would show the command
 end
 $$;
-create temporary table bad (what text, value text, problem text);
+create function pg_temp.call_at(url text, job jsonb, command text) returns text language sql as $$
+  select pg_temp.fill('project_url', url), pg_temp.fill(job ->> 'secret', 'sb_secret_' || md5(random()::text));
+  select pg_temp.call(command);
+$$;
+create temporary table bad (what text, url text, problem text);
 insert into bad values
   ('an empty URL', '', 'empty'),
   ('a URL with a path', 'https://pgtap.supabase.co/functions/v1', 'malformed'),
+  ('a URL with two slashes at its end', 'https://pgtap.supabase.co//', 'malformed'),
   ('a URL with a query', 'https://pgtap.supabase.co?x', 'malformed'),
-  ('a URL with userinfo', 'https://me:secret@pgtap.supabase.co', 'malformed'),
-  ('a URL that ends in a newline', E'https://pgtap.supabase.co\n', 'malformed'),
+  ('a URL with a fragment', 'https://pgtap.supabase.co#x', 'malformed'),
+  ('a URL with a user and a password', 'https://me:secret@pgtap.supabase.co', 'malformed'),
+  ('a URL that ends in a newline', e'https://pgtap.supabase.co\n', 'malformed'),
   ('a URL without a scheme', 'pgtap.supabase.co', 'malformed'),
   ('another scheme', 'ftp://pgtap.supabase.co', 'malformed'),
   ('http to a public host', 'http://pgtap.supabase.co', 'malformed'),
   ('http to a public host that looks local', 'http://api.supabase.internal.pgtap.co', 'malformed'),
-  ('http to a public address', 'http://10.0.0.1', 'malformed');
-do $$ begin
-  perform pg_temp.fill('project_url', 'https://pgtap.supabase.co'), pg_temp.fill('service_role_key', 'sb_secret_' || md5(random()::text));
-end $$;
-select throws_ok(
-  format('do $$ begin perform pg_temp.fill(%L, %L), pg_temp.call(%L); end $$', 'project_url', value, 'odoo-crm-sync-incremental'),
-  'P0001', 'odoo-crm-sync: not called, Vault secret "project_url" is ' || problem, what)
+  ('http to a private address', 'http://10.0.0.1', 'malformed'),
+  ('http to an address that is written as one number', 'http://2130706433', 'malformed'),
+  ('http to an address that is written in hexadecimal', 'http://0x7f000001', 'malformed'),
+  ('http to an IPv6 address', 'http://[::1]:8000', 'malformed'),
+  ('a URL in angle brackets', '<https://pgtap.supabase.co>', 'malformed');
+select isnt_empty('select from made', 'there is a job made from the template');
+select is_empty(
+  format($$select jobid, jobname from made where pg_temp.call_at(%L, job, command) is distinct from
+    job ->> 'function' || ': not called, Vault secret "project_url" is ' || %L$$, url, problem),
+  what || ' stops each job')
 from bad;
-select is_empty($$select from net.http_request_queue where url like 'https://pgtap.%'$$, 'nothing is queued');
+select is_empty('select from net.http_request_queue join bad on http_request_queue.url like bad.url || ''%'' where bad.url <> ''''', 'nothing is queued');
 select * from finish();
 rollback;

@@ -1,4 +1,4 @@
--- Test: the jobs of a freshly migrated database are active and run on their schedules, in this database, as postgres
+-- Test: both jobs are active and run at their times, in this database, as postgres
 begin;
 select plan(1);
 select results_eq(
@@ -7,6 +7,6 @@ select results_eq(
   $$values
     ('odoo-chatter-sync-hourly', '0 * * * *', true, true, 'postgres'),
     ('odoo-crm-sync-incremental', '*/15 * * * *', true, true, 'postgres')$$,
-  'hourly, and every 15 minutes');
+  'chatter runs each hour, crm each 15 minutes');
 select * from finish();
 rollback;

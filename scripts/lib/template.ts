@@ -1,0 +1,86 @@
+/** The jobs' template: what the migration's text says, and which commands in a database come from it. */
+
+import fs from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type pg from 'pg'
+
+const FOLDER = fileURLToPath(new URL('../../supabase/migrations', import.meta.url))
+
+/** A command's own fields. `answer_within` is in seconds; without `header` the key goes into Authorization and apikey. */
+export interface Fields {
+  function: string
+  body: unknown
+  answer_within: number
+  secret: string
+  header?: string
+}
+
+export interface WantedJob {
+  name: string
+  schedule: string
+  function: string
+  command: string
+}
+
+/** The newest migration that `mark` stands in, relative to this project. */
+function newest(mark: string): string {
+  const found = fs
+    .readdirSync(FOLDER)
+    .sort()
+    .findLast((name) => fs.readFileSync(path.join(FOLDER, name), 'utf8').includes(mark))
+  if (!found) throw new Error(`supabase/migrations has no migration with ${mark}`)
+  return `supabase/migrations/${found}`
+}
+
+/** The migration of the jobs, relative to this project. */
+export const jobsMigration = (): string => newest('$template$-- supabase-cron-vault')
+
+/** The migration of the history, relative to this project. */
+export const historyMigration = (): string => newest('-- supabase-cron-vault removed')
+
+/** The first line of a command that comes from the template, in any version; the dialects of JavaScript and PostgreSQL agree. */
+export const FIRST_LINE = '^-- supabase-cron-vault, template [0-9]+:'
+
+/** The fields of a command that comes from the template; undefined for any other command. */
+export function fieldsOf(command: string): Fields | undefined {
+  const line = /^ {2}job constant jsonb := \$line\$(\{.*\})\$line\$;$/m.exec(command)?.[1]
+  return line !== undefined && new RegExp(FIRST_LINE).test(command) ? (JSON.parse(line) as Fields) : undefined
+}
+
+/** How a command reads its key. */
+const READS_KEY = "(select decrypted_secret from vault.decrypted_secrets where name = job ->> 'secret')"
+
+/**
+ * The same command, but with the key that the session keeps in `setting`. The key is in no statement and in no table then.
+ * @returns undefined where the command does not read its key as the template does
+ */
+export const withKeyFrom = (setting: string, command: string): string | undefined =>
+  command.includes(READS_KEY)
+    ? command.replace(READS_KEY, `pg_catalog.current_setting('${setting}')`)
+    : undefined
+
+/** The same command with other durations, in seconds: what the function may take, and when a run gives up. For tests. */
+export const withDurations = (command: string, answerWithin: number, giveUpAfter: number): string =>
+  command
+    .replace(/"answer_within": ?[\d.]+\}\$line\$/, `"answer_within": ${answerWithin}}$$line$$`)
+    .replace(/give_up_after := [^;]+;/, `give_up_after := ${giveUpAfter};`)
+
+/** The same command with other fields. PostgreSQL's jsonb reads \u0024 as $. For tests. */
+export const withFields = (command: string, fields: Partial<Fields>): string => {
+  const line = JSON.stringify({ ...fieldsOf(command), ...fields }).replaceAll('$', '\\u0024')
+  return command.replace(/\$line\$.*\$line\$/, () => `$line$${line}$line$`)
+}
+
+/** The jobs in the migration's list, with the commands that it would give them. */
+export async function wantedJobs(session: pg.Client): Promise<WantedJob[]> {
+  const text = fs.readFileSync(path.join(FOLDER, path.basename(jobsMigration())), 'utf8')
+  const between = (tag: string) => text.split(`$${tag}$`)[1]
+  const { rows } = await session.query<WantedJob>(
+    `select job ->> 'name' as name, job ->> 'schedule' as schedule, job ->> 'function' as function, replace($2, '{}',
+       replace((('{"secret": "service_role_key"}' || job) - '{name,schedule}'::text[])::text, '$', '\\u0024')) as command
+     from jsonb_array_elements($1) as job`,
+    [between('jobs'), text.split('$template$')[1]]
+  )
+  return rows
+}
