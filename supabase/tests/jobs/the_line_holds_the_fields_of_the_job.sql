@@ -6,8 +6,9 @@ create temporary table made as
   from cron.job where command ~ '^-- supabase-cron-vault, template [0-9]+:';
 create function pg_temp.fits(line text) returns boolean language plpgsql as $$
 declare
-  job constant jsonb := line;
+  job jsonb;
 begin
+  job := line;
   return jsonb_typeof(job) = 'object'
     and job ?& array['body', 'function', 'answer_within', 'secret']
     and job - array['body', 'function', 'answer_within', 'secret', 'header'] = '{}'

@@ -1,4 +1,4 @@
--- Test: cron.schedule with a name of one's own keeps the jobid and leaves active as it was
+-- Test: cron.schedule with the name of a job of the same role keeps the jobid and the active flag
 begin;
 select plan(2);
 do $$ begin perform cron.schedule(job_name := 'pgtap_job', schedule := '* * * * *', command := 'select 1'); end $$;

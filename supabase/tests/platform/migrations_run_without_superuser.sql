@@ -1,4 +1,4 @@
--- Test: postgres, which runs migrations and jobs, is no superuser and sees every job
+-- Test: postgres runs migrations and jobs: it is no superuser, and it sees every job
 begin;
 select plan(3);
 select is(current_user::text, 'postgres', 'the tests run as postgres');

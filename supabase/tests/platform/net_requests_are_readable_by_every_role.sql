@@ -1,4 +1,4 @@
--- Test: what is queued and answered is open to PUBLIC, and postgres can withdraw a request
+-- Test: every role may read requests and responses, and postgres can withdraw a request
 begin;
 select plan(3);
 select ok(has_table_privilege('anon', 'net.http_request_queue', 'select'), 'anon may read queued headers');

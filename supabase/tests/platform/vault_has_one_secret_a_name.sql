@@ -1,4 +1,4 @@
--- Test: a second secret of one name is refused
+-- Test: Vault refuses a second secret of one name
 begin;
 select plan(1);
 do $$ begin perform vault.create_secret('', 'pgtap_twice'); end $$;

@@ -1,4 +1,4 @@
--- Test: Vault hands back what it was given: the empty string, a trailing newline; null keeps what was there
+-- Test: Vault returns the value that it was given, even an empty string or a trailing newline; null keeps the old value
 begin;
 select plan(3);
 create function pg_temp.kept(value text) returns text language sql as $$

@@ -1,4 +1,4 @@
--- Test: update_secret on an unknown or null id updates nothing and says nothing
+-- Test: update_secret on an unknown or null id updates nothing and raises no error
 begin;
 select plan(2);
 select lives_ok($$select vault.update_secret(gen_random_uuid(), 'x')$$, 'an unknown id is no error');

@@ -1,6 +1,6 @@
 -- Test: a URL that cannot be a project's stops each job before a request is queued
 begin;
-select plan(18);
+select plan(17);
 create temporary table made as
   select jobid, jobname, command, substring(command, '\n  job constant jsonb := \$line\$([^\n]*)\$line\$;\n')::jsonb as job
   from cron.job where command ~ '^-- supabase-cron-vault, template [0-9]+:';
@@ -18,34 +18,33 @@ exception
   when others then return sqlstate; -- the text of such an error would show the command
 end
 $$;
-create function pg_temp.call_at(url text, job jsonb, command text) returns text language sql as $$
-  select pg_temp.fill('project_url', url), pg_temp.fill(job ->> 'secret', 'sb_secret_' || md5(random()::text));
+create function pg_temp.call_at(project text, job jsonb, command text) returns text language sql as $$
+  select pg_temp.fill('project_url', project), pg_temp.fill(job ->> 'secret', 'sb_secret_' || md5(random()::text));
   select pg_temp.call(command);
 $$;
-create temporary table bad (what text, url text, problem text);
+create temporary table bad (what text, project text, problem text);
 insert into bad values
   ('an empty URL', '', 'empty'),
   ('a URL with a path', 'https://pgtap.supabase.co/functions/v1', 'malformed'),
   ('a URL with two slashes at its end', 'https://pgtap.supabase.co//', 'malformed'),
   ('a URL with a query', 'https://pgtap.supabase.co?x', 'malformed'),
-  ('a URL with a fragment', 'https://pgtap.supabase.co#x', 'malformed'),
   ('a URL with a user and a password', 'https://me:secret@pgtap.supabase.co', 'malformed'),
   ('a URL that ends in a newline', e'https://pgtap.supabase.co\n', 'malformed'),
+  ('a URL in angle brackets', '<https://pgtap.supabase.co>', 'malformed'),
   ('a URL without a scheme', 'pgtap.supabase.co', 'malformed'),
   ('another scheme', 'ftp://pgtap.supabase.co', 'malformed'),
   ('http to a public host', 'http://pgtap.supabase.co', 'malformed'),
-  ('http to a public host that looks local', 'http://api.supabase.internal.pgtap.co', 'malformed'),
+  ('http to a public host that looks local', 'http://pgtap.internal.supabase.co', 'malformed'),
   ('http to a private address', 'http://10.0.0.1', 'malformed'),
-  ('http to an address that is written as one number', 'http://2130706433', 'malformed'),
-  ('http to an address that is written in hexadecimal', 'http://0x7f000001', 'malformed'),
-  ('http to an IPv6 address', 'http://[::1]:8000', 'malformed'),
-  ('a URL in angle brackets', '<https://pgtap.supabase.co>', 'malformed');
+  ('http to an address written as one number', 'http://2130706433', 'malformed'),
+  ('http to an address written in hexadecimal', 'http://0x7f000001', 'malformed'),
+  ('http to an IPv6 address', 'http://[::1]:9', 'malformed');
 select isnt_empty('select from made', 'there is a job made from the template');
 select is_empty(
   format($$select jobid, jobname from made where pg_temp.call_at(%L, job, command) is distinct from
-    job ->> 'function' || ': not called, Vault secret "project_url" is ' || %L$$, url, problem),
+    concat(job ->> 'function', ': not called, Vault secret "project_url" is ', %L)$$, project, problem),
   what || ' stops each job')
 from bad;
-select is_empty('select from net.http_request_queue join bad on http_request_queue.url like bad.url || ''%'' where bad.url <> ''''', 'nothing is queued');
+select is_empty($$select from net.http_request_queue where url ~ 'pgtap|10\.0\.0\.1|2130706433|0x7f000001|\[::1\]:9'$$, 'nothing is queued');
 select * from finish();
 rollback;
