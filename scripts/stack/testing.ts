@@ -10,7 +10,7 @@ import type pg from 'pg'
 import { afterAll, inject } from 'vitest'
 import { connect } from '../lib/database.ts'
 import { nextTime } from '../lib/jobs.ts'
-import { fieldsOf, historyMigration, jobsMigration, withDurations } from '../lib/template.ts'
+import { fieldsOf, historyMigration, jobsMigration, wantedJobs, withDurations } from '../lib/template.ts'
 import { startEdgeFunctions } from './functions.ts'
 import { legacyKey } from './keys.ts'
 import { type Server, serverAt } from './server.ts'
@@ -225,6 +225,15 @@ export async function shorten(project: TestProject, job: string, answerWithin: n
   const [found] = await project.rows('select jobid, command from cron.job where jobname = $1', [job])
   const command = withDurations(found?.command ?? '', answerWithin, giveUpAfter)
   await project.rows('select cron.alter_job(job_id := $1, command := $2)', [found?.jobid, command])
+}
+
+/** Gives a job the migration's command again. */
+export async function restore(project: TestProject, job: string) {
+  const wanted = (await wantedJobs(project.db)).find(({ name }) => name === job)
+  await project.rows('select cron.alter_job(job_id := jobid, command := $1) from cron.job where jobname = $2', [
+    wanted?.command,
+    job
+  ])
 }
 
 /** Gives every job of the template the command that it had before the migration, with a literal key. */

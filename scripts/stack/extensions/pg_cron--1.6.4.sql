@@ -98,7 +98,7 @@ begin
     database = coalesce(new_database, database), active = coalesce(new_active, active)
   where jobid = job_id and username = caller;
   if not found then
-    raise exception 'Job % does not exist or you don''t own it', job_id;
+    raise exception 'Job % does not exist or you don''t own it', job_id using errcode = 'internal_error';
   end if;
 end
 $$;
@@ -108,7 +108,7 @@ language plpgsql security definer set search_path = 'pg_catalog' as $$
 begin
   delete from cron.job where (jobid = job_id or jobname = job_name) and username = caller;
   if not found then
-    raise exception 'could not find valid entry for job %', coalesce(job_id::text, quote_literal(job_name));
+    raise exception 'could not find valid entry for job %', coalesce(job_id::text, quote_literal(job_name)) using errcode = 'internal_error';
   end if;
   return true;
 end
