@@ -36,23 +36,25 @@ const LOGGING = [
 
 const temp = ownTemp()
 let project: TestProject
+let watcher: pg.Client
+let watching: Promise<void>
+let over = false
 
 beforeAll(async () => {
   project = await testProject()
-  const watcher = await connect(project.adminUrl)
+  watcher = await connect(project.adminUrl)
   // The test's own sessions are there already: what they bind is not logged.
   await project.admin.query(LOGGING.map((setting) => `alter database ${project.database} set ${setting};`).join(''))
-  let over = false
-  const watching = (async () => {
+  watching = (async () => {
     for (; !over; await sleep(50)) await watch(watcher)
   })()
-  afterAll(async () => {
-    over = true
-    await watching
-    const settings = LOGGING.map((setting) => setting.split(' ')[0])
-    await watcher.query(settings.map((name) => `alter database ${project.database} reset ${name};`).join(''))
-    await watcher.end()
-  })
+})
+afterAll(async () => {
+  over = true
+  await watching
+  const names = LOGGING.map((setting) => setting.split(' ')[0])
+  await watcher.query(names.map((name) => `alter database ${project.database} reset ${name};`).join(''))
+  await watcher.end()
 })
 beforeEach(() => project.functions.behave('odoo-crm-sync'))
 

@@ -30,14 +30,15 @@ export async function requireVault(session: pg.Client): Promise<void> {
 
 /**
  * Keeps this session's statements, and the values bound to them, out of the server's log, where the role may do that: on
- * Supabase postgres may set log_min_messages, but neither log_statement nor log_min_duration_statement (supautils).
+ * Supabase postgres may set log_min_messages, but neither log_statement nor log_min_duration_statement (supautils looks at
+ * the statement SET only, not at set_config).
  * @param until the end of the transaction or of the session
  */
 export async function logNothing(session: pg.Client, until: 'transaction' | 'session'): Promise<void> {
   await session.query(`
     do $quiet$
     begin
-      perform set_config('log_min_messages', 'panic', ${until === 'transaction'});
+      set ${until === 'transaction' ? 'local' : 'session'} log_min_messages = panic;
     exception when insufficient_privilege then null;
     end
     $quiet$`)
