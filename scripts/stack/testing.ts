@@ -13,6 +13,7 @@ import { nextTime } from '../lib/jobs.ts'
 import { fieldsOf, historyMigration, jobsMigration, wantedJobs, withDurations } from '../lib/template.ts'
 import { startEdgeFunctions } from './functions.ts'
 import { legacyKey } from './keys.ts'
+import { emptyDatabase, namedDatabase } from './named.ts'
 import { type Server, serverAt } from './server.ts'
 import { type Project, ROOT, startProject } from './stack.ts'
 import type { Scheduler } from './workers/cron.ts'
@@ -55,15 +56,8 @@ export interface TestProject extends Project {
   log(): string | undefined
 }
 
-/** The database that `npm run test:supabase` was given; undefined in `npm test`, which makes its own. */
-export const NAMED_DATABASE = process.env.TEST_SUPABASE
-  ? {
-      url: process.env.DATABASE_URL ?? '',
-      adminUrl: process.env.DATABASE_ADMIN_URL ?? '',
-      functionsHost: process.env.FUNCTIONS_HOST || '127.0.0.1',
-      log: process.env.SERVER_LOG
-    }
-  : undefined
+/** Set in `npm run test:supabase`; undefined in `npm test`, which makes databases of its own. */
+export const NAMED_DATABASE = process.env.TEST_SUPABASE ? namedDatabase() : undefined
 
 /**
  * Runs a migration in the session's database, by default both, one after the other. Inside a transaction the session's
@@ -106,11 +100,11 @@ async function namedProject(): Promise<TestProject> {
   if (!NAMED_DATABASE) throw new Error('no database was named')
   const { url, adminUrl, functionsHost, log } = NAMED_DATABASE
   const [db, admin] = await Promise.all([connect(url), connect(adminUrl)])
-  await cleanUp(admin)
+  await emptyDatabase(admin)
   await migrateIn(db)
   await admin.query("update cron.job set schedule = '0 0 1 1 *'")
   const functions = await startEdgeFunctions(legacyKey(), functionsHost)
-  const scheduler = startJobsAtOnce(await connect(url))
+  const scheduler = startJobsAtOnce(await connect(url), admin)
   const project: Project = {
     ...{ database: new URL(url).pathname.slice(1), url, adminUrl, functions, scheduler },
     net: { wake() {}, stop: () => Promise.reject(new Error("a real worker of pg_net cannot be stopped: use 'occupy'")) },
@@ -124,17 +118,11 @@ async function namedProject(): Promise<TestProject> {
   return tested(project, { db, admin, dir, ...server }, async () => fs.rmSync(dir, { recursive: true }))
 }
 
-/** Empties the named database of all that the tests and the migrations put there. */
-export async function cleanUp(admin: pg.Client): Promise<void> {
-  await admin.query('delete from cron.job')
-  const running = `select from cron.job_run_details where status not in ('succeeded', 'failed')`
-  while ((await admin.query(running)).rowCount) await sleep(50)
-  await admin.query('delete from cron.job_run_details; delete from vault.secrets')
-  await admin.query('delete from net.http_request_queue; delete from net._http_response')
-}
-
-/** A scheduler where pg_cron is real: it lets a job be due in a second, until a run of it has begun. */
-function startJobsAtOnce(db: pg.Client): Scheduler {
+/**
+ * A scheduler where pg_cron is real: it lets a job be due every second, until a run of it has begun. pg_cron looks for changed
+ * jobs every second, and when the server reloads its configuration.
+ */
+function startJobsAtOnce(db: pg.Client, admin: pg.Client): Scheduler {
   const begun = new Map<string, Promise<void>>()
   async function start(jobid: string) {
     const last = async () =>
@@ -143,6 +131,7 @@ function startJobsAtOnce(db: pg.Client): Scheduler {
     const { rows } = await db.query('select schedule from cron.job where jobid = $1', [jobid])
     const schedule = (when: string) => db.query('select cron.alter_job(job_id := $1, schedule := $2)', [jobid, when])
     await schedule('1 second')
+    await admin.query('select pg_reload_conf()')
     while ((await last()) === before) await sleep(10)
     await schedule(rows[0].schedule)
   }
