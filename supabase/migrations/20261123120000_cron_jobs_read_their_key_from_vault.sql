@@ -85,7 +85,6 @@ begin
       and setdatabase in (0, (select oid from pg_database where datname = current_database()))
     union all select reset_val, null, null from pg_settings where name = 'statement_timeout'
   ) as setting order by setrole desc nulls last, setdatabase desc limit 1;
-
   for line, place, last in select l, n, n = count(*) over ()
     from regexp_split_to_table(btrim(current_setting('cron_vault.list'), E'[] \t\r\n'), '\s*\n\s*') with ordinality as t (l, n) loop
     begin
@@ -130,10 +129,11 @@ begin
       coalesce(current_setting('app.settings.' || row_name, true), ''))
     from unnest(array['project_url', coalesce(wanted ->> 'secret', 'service_role_key')]) as row_name
     where not exists (select from vault.secrets where name = row_name);
-    -- A job that exists keeps its id, database and active flag, and gets its own schedule back.
-    perform cron.schedule(job_name := wanted ->> 'name', schedule := wanted ->> 'schedule', command := replace(current_setting('cron_vault.template'),
-      '{}', replace((('{"secret": "service_role_key"}' || wanted) - '{name,schedule}'::text[])::text, '$', '\u0024')));
-    perform cron.alter_job(job_id := present.jobid, schedule := present.schedule) where present.jobid is not null;
+    -- A job that exists keeps its id, schedule, database and active flag: the schedule of the list is only checked then.
+    present.jobid := coalesce(present.jobid, cron.schedule(job_name := wanted ->> 'name', schedule := wanted ->> 'schedule', command := ''));
+    perform cron.alter_job(job_id := present.jobid, schedule := s, command := replace(current_setting('cron_vault.template'), '{}', replace((
+      ('{"secret": "service_role_key"}' || wanted) - '{name,schedule}'::text[])::text, '$', '\u0024')))
+    from unnest(array[wanted ->> 'schedule', coalesce(present.schedule, wanted ->> 'schedule')]) as s;
   end loop;
 end
 $migration$;

@@ -80,7 +80,7 @@ begin
   insert into cron.job (schedule, command, username, jobname, nodeport)
   values (schedule, command, caller, job_name, current_setting('port')::int)
   on conflict on constraint jobname_username_uniq
-  do update set schedule = excluded.schedule, command = excluded.command
+  do update set schedule = excluded.schedule, command = excluded.command, database = excluded.database
   returning jobid into id;
   return id;
 end
@@ -143,8 +143,15 @@ $$;
 create function cron.schedule_in_database(job_name text, schedule text, command text, database text,
   username text default null, active boolean default true) returns bigint
 language plpgsql as $$
+declare
+  id bigint;
 begin
-  raise exception 'the stand-in of pg_cron has no schedule_in_database' using errcode = 'feature_not_supported';
+  if username is not null then
+    raise exception 'the stand-in of pg_cron cannot schedule a job of another role' using errcode = 'feature_not_supported';
+  end if;
+  id := cron._schedule(current_user, job_name, schedule, command);
+  perform cron._alter_job(current_user, id, null, null, database, active);
+  return id;
 end
 $$;
 
