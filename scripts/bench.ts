@@ -9,24 +9,31 @@ import { promisify } from 'node:util'
 import type pg from 'pg'
 import { connect } from './lib/database.ts'
 import { findJob, runCommand } from './lib/jobs.ts'
-import { migrationFile } from './lib/migration.ts'
+import { historyMigration, jobsMigration } from './lib/template.ts'
 import { main, readArguments, style } from './lib/terminal.ts'
 import { writeSecrets } from './lib/vault.ts'
-import { legacyKey } from './stack/keys.ts'
+import { legacyKey, secretKey } from './stack/keys.ts'
 import { endWithNpm } from './stack/lifetime.ts'
+import { emptyDatabase, openThrowAway, versions } from './stack/named.ts'
 import type { Server } from './stack/server.ts'
 import { ROOT, type Stack, startStack, supabase } from './stack/stack.ts'
 
 const HELP = `
 Usage: npm run bench -- [--json]
+       npm run bench -- --named [--throw-away <host>] [--json]
 
 Measures a job's command beside the call that Supabase's documentation gives, the migration beside a plain update, and
 what has no other side: how soon a run ends, what waiting costs, a reset with seed and tests. On a throw-away PostgreSQL
 with stand-ins of pg_cron, pg_net and Vault, so the ratios count, not the milliseconds. Takes about three and a half minutes.
 
+With --named: what a run costs, on the throw-away Supabase database that DATABASE_URL and DATABASE_ADMIN_URL name, with its
+own extensions. It EMPTIES Vault and pg_cron's history there, as npm run test:supabase does.
+
 Options:
-  --json  the same as data
-  --help  this text
+  --named              measure on the named database
+  --throw-away <host>  the host of a named database that is not local, spelled out
+  --json               the same as data
+  --help               this text
 
 Exit code: 0 measured, goals met or not, 1 could not be measured, 2 wrong use
 `
@@ -93,9 +100,10 @@ async function fresh(url: string, statement: string) {
   return { whole, alone }
 }
 
+/** Each sample is rolled back: nothing is sent. */
 async function upToCommit(url: string, statement: string): Promise<Row[]> {
   tell('a run up to its commit, fresh connection: 200 samples a side')
-  const sides = [statement, RECIPE]
+  const sides = [statement, RECIPE].map((sql) => `begin; ${sql}; rollback`)
   const samples = await alternate(200, ...sides.map((sql) => () => fresh(url, sql)))
   const [whole = [], theirWhole] = samples.map((side) => side.map((sample) => sample.whole))
   const [alone = [], theirAlone] = samples.map((side) => side.map((sample) => sample.alone))
@@ -107,7 +115,6 @@ async function upToCommit(url: string, statement: string): Promise<Row[]> {
   const [warm = [], theirWarm] = await alternate(200, ...again)
   await Promise.all(sessions.map((session) => session.end()))
 
-  await rows(url, 'delete from net.http_request_queue')
   return [
     row('a run up to its commit, fresh connection', 'ms', 1.15, whole, theirWhole),
     row('  its statement alone', 'ms', undefined, alone, theirAlone),
@@ -196,6 +203,7 @@ async function makeHistory(server: Server, key: string): Promise<void> {
      cross join lateral (select now() - (1000001 - run) * interval '30 seconds' as time) as started
      join cron.job on jobid = case when run % 50 < 3 then 4 + run % 50 / 2 else (array[1, 2, 3, 6, 7])[1 + run % 5] end`
   )
+  await rows(url, fs.readFileSync(path.join(ROOT, jobsMigration()), 'utf8')) // the history's migration goes by its commands
   await rows(url, 'vacuum analyze cron.job_run_details')
 }
 
@@ -205,7 +213,7 @@ async function onCopy(server: Server, redact: (session: pg.Client) => Promise<un
   await rows(server.url('supabase_admin'), 'checkpoint')
   const session = await connect(server.url('postgres', 'copy'))
   const milliseconds = await timed(() => redact(session))
-  const count = `select count(*)::int as runs from cron.job_run_details where command like '%''Bearer [key]''%'`
+  const count = `select count(*)::int as runs from cron.job_run_details where command ~ '(^-- supabase-cron-vault removed|''Bearer .key.'')'`
   const { runs } = (await session.query(count)).rows[0]
   await session.end()
   await rows(server.url('postgres'), 'drop database copy')
@@ -213,19 +221,19 @@ async function onCopy(server: Server, redact: (session: pg.Client) => Promise<un
   return milliseconds / 1000
 }
 
-/** The migration on a long history, beside the update that somebody who knows the key would write. */
+/** The migration of the history, beside the update that somebody who knows the key would write. */
 async function onHistory(server: Server): Promise<Row> {
-  tell('the migration on 1,000,000 runs: 5 samples a side')
+  tell("the history's migration on 1,000,000 runs: 5 samples a side")
   const key = legacyKey()
   await makeHistory(server, key)
-  const migration = fs.readFileSync(path.join(ROOT, migrationFile()), 'utf8')
+  const migration = fs.readFileSync(path.join(ROOT, historyMigration()), 'utf8')
   const update = `update cron.job_run_details set command = replace(command, $1, '[key]')
     where command like '%' || $1 || '%'`
   const ours = () => onCopy(server, (session) => session.query(migration))
   const theirs = () => onCopy(server, (session) => session.query(update, [key]))
   const [first = [], second = []] = await alternate(3, ours, theirs)
   const [third = [], fourth = []] = await alternate(2, theirs, ours)
-  const name = 'the migration on 1,000,000 runs, 60,000 to redact'
+  const name = "the history's migration on 1,000,000 runs, 60,000 to change"
   return row(name, 's', 1.3, [...first, ...fourth], [...second, ...third])
 }
 
@@ -262,6 +270,29 @@ async function waiting(url: string, command: string): Promise<Row> {
   return row(name, '%', 4, [share])
 }
 
+/** A command up to its first commit. */
+const upTo = (command: string) => command.replace('commit;', 'return;')
+
+/** What a run costs on the named database. */
+async function onNamed(session: pg.Client, admin: pg.Client, url: string): Promise<Row[]> {
+  await emptyDatabase(admin)
+  await migrateOn(session)
+  await admin.query("update cron.job set schedule = '0 0 1 1 *'")
+  await writeSecrets(session, { service_role_key: secretKey(), project_url: 'http://127.0.0.1:9' })
+  const { command } = await findJob(session, CRM)
+  try {
+    return await upToCommit(url, upTo(command))
+  } finally {
+    await emptyDatabase(admin)
+    await migrateOn(session)
+  }
+}
+
+async function migrateOn(session: pg.Client) {
+  for (const file of [jobsMigration(), historyMigration()])
+    await session.query(fs.readFileSync(path.join(ROOT, file), 'utf8'))
+}
+
 async function bench(stack: Stack): Promise<Row[]> {
   const { server } = stack
   const url = server.socketUrl('postgres', stack.database)
@@ -270,7 +301,7 @@ async function bench(stack: Stack): Promise<Row[]> {
   await writeSecrets(session, { service_role_key: stack.functions.key, project_url: stack.functions.url })
   const { command } = await findJob(session, CRM)
   await session.end()
-  const statement = command.replace('commit;', 'return;')
+  const statement = upTo(command)
 
   const runs = [...(await upToCommit(url, statement)), await amongSecrets(server, statement)]
   stack.startNet()
@@ -297,16 +328,33 @@ function table(rows: Row[]): string[] {
 }
 
 main(async () => {
-  const { values } = readArguments(HELP, { json: { type: 'boolean' } })
-  endWithNpm()
-  const stack = await startStack()
-  try {
-    const [{ server_version: postgres }] = await rows(stack.url, 'show server_version')
-    const system = { postgres, node: process.versions.node, cpus: os.availableParallelism() }
-    const measured = await bench(stack)
-    const title = `PostgreSQL ${postgres}, Node ${system.node}, ${system.cpus} CPUs. Medians, and interquartile ranges.`
+  const { values } = readArguments(HELP, {
+    json: { type: 'boolean' },
+    named: { type: 'boolean' },
+    'throw-away': { type: 'string' }
+  })
+  const print = async (session: pg.Client, measured: Row[]) => {
+    const system = { server: await versions(session), node: process.versions.node, cpus: os.availableParallelism() }
+    const title = `${system.server}; Node ${system.node}, ${system.cpus} CPUs. Medians, and interquartile ranges.`
     const text = values.json ? JSON.stringify({ ...system, rows: measured }) : [title, ...table(measured)].join('\n')
     process.stdout.write(`${text}\n`)
+  }
+  endWithNpm()
+  if (values.named) {
+    const { session, admin, url, close } = await openThrowAway(values['throw-away'])
+    try {
+      await print(session, await onNamed(session, admin, url))
+    } finally {
+      await close()
+    }
+    return 0
+  }
+  const stack = await startStack()
+  try {
+    const measured = await bench(stack)
+    const session = await connect(stack.url)
+    await print(session, measured)
+    await session.end()
     return 0
   } finally {
     await stack.stop()

@@ -14,8 +14,8 @@ import { migrate, type Stack, startStack } from './stack/stack.ts'
 const HELP = `
 Usage: npm run demo
 
-Two cron jobs call two edge functions: as production did it for five days, then with this migration. Runs on a throw-away
-PostgreSQL with stand-ins of pg_cron, pg_net, Vault and the functions; the migration is applied by the Supabase CLI.
+Two cron jobs call two edge functions: as production did it for five days, then with these migrations. Runs on a throw-away
+PostgreSQL with stand-ins of pg_cron, pg_net, Vault and the functions; the Supabase CLI applies the migrations.
 
 Exit code: 0 all went as told, 1 not
 `
@@ -114,7 +114,7 @@ async function demo(stack: Stack) {
     ])
   await run(stack, db, 'succeeded', /^1 row$/, 401)
 
-  tell('The migration', 'supabase migration up, by the Supabase CLI.')
+  tell('The migrations', 'supabase migration up, by the Supabase CLI.')
   const jobids = 'select jsonb_object_agg(jobname, jobid) as ids from cron.job'
   const before = (await db.query(jobids)).rows[0].ids
   const keyed = `select count(*)::int as n from cron.job_run_details where command like '%Bearer ' || $1 || '%'`

@@ -332,6 +332,10 @@ function crashes() {
       const readOnly = async (value: string) => {
         await project.admin.query(`alter system set default_transaction_read_only = ${value}`)
         await project.admin.query('select pg_reload_conf()')
+        // All sessions get the signal together: this one, and the launcher's.
+        await expect
+          .poll(async () => (await project.admin.query('show default_transaction_read_only')).rows)
+          .toEqual([{ default_transaction_read_only: value }])
       }
       const { run, release } = await running()
       await readOnly('on')
