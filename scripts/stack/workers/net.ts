@@ -36,7 +36,15 @@ const redirecting = new Agent({ pipelining: 0 }).compose(interceptors.redirect({
 async function send(request: Request, stopped: AbortSignal): Promise<Outcome> {
   const began = Date.now()
   let answering = false
-  const timeout = AbortSignal.timeout(request.timeout_milliseconds)
+  // Not AbortSignal.any: in Node 20 such a signal may be collected as garbage before its time.
+  const over = new AbortController()
+  const end = () => over.abort()
+  let timedOut = false
+  const timer = setTimeout(() => {
+    timedOut = true
+    end()
+  }, request.timeout_milliseconds)
+  stopped.addEventListener('abort', end)
   try {
     const headers = Object.entries(request.headers ?? {}).filter((header): header is [string, string] => !!header[1])
     if (headers.some(([, value]) => /[\r\n]/.test(value)))
@@ -46,7 +54,7 @@ async function send(request: Request, stopped: AbortSignal): Promise<Outcome> {
       method: request.method as 'POST',
       headers: { 'user-agent': 'pg_net/0.20.4', ...Object.fromEntries(headers) },
       body: request.body,
-      signal: AbortSignal.any([timeout, stopped]),
+      signal: over.signal,
       headersTimeout: 0,
       bodyTimeout: 0
     })
@@ -61,10 +69,13 @@ async function send(request: Request, stopped: AbortSignal): Promise<Outcome> {
     }
   } catch (error) {
     const total = Date.now() - began
-    if (timeout.aborted)
+    if (timedOut)
       return { timedOut: true, error: `Timeout of ${request.timeout_milliseconds} ms reached. Total time: ${total} ms` }
     const { code = '', message = String(error) } = error as { code?: string; message?: string }
     return { timedOut: false, error: answering ? 'Transferred a partial file' : (reasons[code] ?? message) }
+  } finally {
+    clearTimeout(timer)
+    stopped.removeEventListener('abort', end)
   }
 }
 
