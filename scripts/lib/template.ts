@@ -74,7 +74,7 @@ export const withFields = (command: string, fields: Partial<Fields>): string => 
 
 /** The jobs in the migration's list, with the commands that it would give them. */
 export async function wantedJobs(session: pg.Client): Promise<WantedJob[]> {
-  const text = fs.readFileSync(path.join(FOLDER, path.basename(jobsMigration())), 'utf8')
+  const text = fs.readFileSync(path.join(FOLDER, path.basename(jobsMigration())), 'utf8').replaceAll('\r\n', '\n')
   const between = (tag: string) => text.split(`$${tag}$`)[1]
   const { rows } = await session.query<WantedJob>(
     `select job ->> 'name' as name, job ->> 'schedule' as schedule, job ->> 'function' as function, replace($2, '{}',

@@ -129,10 +129,10 @@ begin
       coalesce(current_setting('app.settings.' || row_name, true), ''))
     from unnest(array['project_url', coalesce(wanted ->> 'secret', 'service_role_key')]) as row_name
     where not exists (select from vault.secrets where name = row_name);
-    -- A job that exists keeps its id, schedule, database and active flag: the schedule of the list is only checked then.
+    -- A job that exists keeps its id, schedule, database and active flag: the list's schedule is only checked. E'\r': a checkout on Windows.
     present.jobid := coalesce(present.jobid, cron.schedule(job_name := wanted ->> 'name', schedule := wanted ->> 'schedule', command := ''));
-    perform cron.alter_job(job_id := present.jobid, schedule := s, command := replace(current_setting('cron_vault.template'), '{}', replace((
-      ('{"secret": "service_role_key"}' || wanted) - '{name,schedule}'::text[])::text, '$', '\u0024')))
+    perform cron.alter_job(job_id := present.jobid, schedule := s, command := replace(replace(current_setting('cron_vault.template'), E'\r', ''), '{}',
+      replace((('{"secret": "service_role_key"}' || wanted) - '{name,schedule}'::text[])::text, '$', '\u0024')))
     from unnest(array[wanted ->> 'schedule', coalesce(present.schedule, wanted ->> 'schedule')]) as s;
   end loop;
 end
