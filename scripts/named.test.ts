@@ -19,8 +19,18 @@ const refused: [string, () => Record<string, string>, string[], RegExp][] = [
   ['no database', () => ({}), [], /DATABASE_URL is not set/],
   ['no superuser', () => ({ DATABASE_URL: project.url }), [], /DATABASE_ADMIN_URL is not set/],
   ['two databases', () => ({ ...env, DATABASE_ADMIN_URL: `${project.adminUrl}_2` }), [], /name one database/],
-  ['a host that is not local', () => ELSEWHERE, [], /db\.example\.com:5432\/postgres is not local.*--throw-away db\.example\.com/],
-  ['another host than the one spelled out', () => ELSEWHERE, ['--throw-away', 'db.example.org'], /--throw-away db\.example\.com/],
+  [
+    'a host that is not local',
+    () => ELSEWHERE,
+    [],
+    /db\.example\.com:5432\/postgres is not local.*--throw-away db\.example\.com/
+  ],
+  [
+    'another host than the one spelled out',
+    () => ELSEWHERE,
+    ['--throw-away', 'db.example.org'],
+    /--throw-away db\.example\.com/
+  ],
   ['a log that is not there', () => ({ ...env, SERVER_LOG: '/no/such/file' }), [], /SERVER_LOG: there is no file/]
 ]
 test.each(refused)('%s: refused', async (_what, variables, args, message) => {
@@ -30,7 +40,12 @@ test.each(refused)('%s: refused', async (_what, variables, args, message) => {
 })
 
 const used: [string, string, string, RegExp][] = [
-  ['a user table', 'create table public.customers ()', 'drop table public.customers', /tables in public \(1, such as customers\)/],
+  [
+    'a user table',
+    'create table public.customers ()',
+    'drop table public.customers',
+    /tables in public \(1, such as customers\)/
+  ],
   [
     "a job that is not the migration's",
     `select cron.schedule('nightly', '0 0 1 1 *', 'select 1')`,

@@ -21,7 +21,8 @@ async function pull(): Promise<Record<string, string>> {
   const files = fs.readdirSync(schemas, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.sql'))
   return Object.fromEntries(files.map((file) => [file, fs.readFileSync(path.join(schemas, file), 'utf8')]))
 }
-const jobs = () => project.rows('select jobname, schedule, command, database, username, active from cron.job order by 1')
+const jobs = () =>
+  project.rows('select jobname, schedule, command, database, username, active from cron.job order by 1')
 
 test('what is pulled holds no key, and makes the same jobs in an empty database', { timeout: 60_000 }, async () => {
   const key = secretKey()

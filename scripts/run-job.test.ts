@@ -57,9 +57,9 @@ test('a job that is running is left to end first', async () => {
 
 if (!NAMED_DATABASE)
   test('a database without pg_cron says to run the migration', async () => {
-  const fresh = await testProject('fresh')
-  expect(await script('run-job', [CRM, '--db-url', fresh.url])).toMatchObject({
-    code: 1,
-    err: expect.stringMatching(/no pg_cron: run the migration first/)
+    const fresh = await testProject('fresh')
+    expect(await script('run-job', [CRM, '--db-url', fresh.url])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/no pg_cron: run the migration first/)
+    })
   })
-})

@@ -44,14 +44,17 @@ test('each run is recorded with its command, role, database and process, and its
   expect(recorded.reduce((sum, { runs }) => sum + Number(runs), 0)).toBe(OUTCOMES.length)
 })
 
-test.each(['service_role_key', 'project_url'])('the HINT of a missing %s is the statement that fixes it', async (name) => {
-  await project.fill()
-  await project.rows('delete from vault.secrets where name = $1', [name])
-  const { message } = await project.run(CRM)
-  const value = name === 'project_url' ? project.functions.url : project.functions.key
-  await project.rows(/HINT: {2}(.*)/.exec(message)?.[1]?.replace('<value>', value) ?? '')
-  expect(await project.run(CRM)).toMatchObject({ status: 'succeeded' })
-})
+test.each(['service_role_key', 'project_url'])(
+  'the HINT of a missing %s is the statement that fixes it',
+  async (name) => {
+    await project.fill()
+    await project.rows('delete from vault.secrets where name = $1', [name])
+    const { message } = await project.run(CRM)
+    const value = name === 'project_url' ? project.functions.url : project.functions.key
+    await project.rows(/HINT: {2}(.*)/.exec(message)?.[1]?.replace('<value>', value) ?? '')
+    expect(await project.run(CRM)).toMatchObject({ status: 'succeeded' })
+  }
+)
 
 test('the headers of a request, key included, can be read by every role until the whole batch has ended', async () => {
   await project.fill()

@@ -39,7 +39,9 @@ main(async () => {
     const home = process.env.TMPDIR ?? ''
     await emptyDatabase(admin)
     await supabase(home, 'migration', 'up', `--remote=${url}`)
-    process.stdout.write(`${await versions(session)}\n${log ? '' : 'SERVER_LOG is not set: the log is not searched.\n'}`)
+    process.stdout.write(
+      `${await versions(session)}\n${log ? '' : 'SERVER_LOG is not set: the log is not searched.\n'}`
+    )
 
     pgtap(await node([...script('test-db'), '--db-url', url], true))
     heading('vitest')

@@ -633,7 +633,9 @@ async function checkLeaks(
       if (present) add('leaks', 'present', 'failure', `the present key stands in ${where}`, { mend })
       else if (what !== 'job')
         add('leaks', 'literal', 'warning', `something that looks like a key stands in ${where}`, {
-          ...(what === 'history' ? { mend: `run the migration again: ${historyMigration()}; then revoke that key` } : {})
+          ...(what === 'history'
+            ? { mend: `run the migration again: ${historyMigration()}; then revoke that key` }
+            : {})
         })
     }
   }

@@ -56,9 +56,7 @@ const READS_KEY = "(select decrypted_secret from vault.decrypted_secrets where n
  * @returns undefined where the command does not read its key as the template does
  */
 export const withKeyFrom = (setting: string, command: string): string | undefined =>
-  command.includes(READS_KEY)
-    ? command.replace(READS_KEY, `pg_catalog.current_setting('${setting}')`)
-    : undefined
+  command.includes(READS_KEY) ? command.replace(READS_KEY, `pg_catalog.current_setting('${setting}')`) : undefined
 
 /** The same command with other durations, in seconds: what the function may take, and when a run gives up. For tests. */
 export const withDurations = (command: string, answerWithin: number, giveUpAfter: number): string =>

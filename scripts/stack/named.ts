@@ -18,12 +18,16 @@ export const namedDatabase = () => ({
 /** Removes all jobs and runs, Vault's rows, pg_net's requests and responses, and the record of applied migrations. */
 export async function emptyDatabase(admin: pg.Client): Promise<void> {
   await admin.query('drop schema if exists supabase_migrations cascade; delete from vault.secrets')
-  const { rows } = await admin.query(`select to_regclass('cron.job') is not null and to_regclass('net._http_response') is not null as there`)
+  const { rows } = await admin.query(
+    `select to_regclass('cron.job') is not null and to_regclass('net._http_response') is not null as there`
+  )
   if (!rows[0].there) return
   await admin.query('delete from cron.job')
   const running = `select from cron.job_run_details where status not in ('succeeded', 'failed')`
   while ((await admin.query(running)).rowCount) await sleep(50)
-  await admin.query('delete from cron.job_run_details; delete from net.http_request_queue; delete from net._http_response')
+  await admin.query(
+    'delete from cron.job_run_details; delete from net.http_request_queue; delete from net._http_response'
+  )
 }
 
 /** A database that somebody uses is refused. @throws Failure with code 2 that says what is there */
@@ -38,9 +42,7 @@ async function refuseUsed(session: pg.Client, url: string): Promise<void> {
   if (!there[0].pg_cron) return
   const wanted = await wantedJobs(session)
   const { rows: jobs } = await session.query('select jobid, jobname, command from cron.job order by jobid')
-  const other = jobs.find(
-    ({ jobname, command }) => !fieldsOf(command) || !wanted.some(({ name }) => name === jobname)
-  )
+  const other = jobs.find(({ jobname, command }) => !fieldsOf(command) || !wanted.some(({ name }) => name === jobname))
   if (other)
     throw used(`job ${other.jobid} (${other.jobname ?? 'without a name'}), which is not the migration's. Start it anew`)
 }
@@ -65,7 +67,10 @@ export async function openThrowAway(throwAway: string | undefined) {
     if (value) databaseUrl(value)
     else throw new Failure(`${name} is not set: name a throw-away database (--help has examples)`, 2)
   if (place(url) !== place(adminUrl))
-    throw new Failure(`DATABASE_URL is ${place(url)}, and DATABASE_ADMIN_URL is ${place(adminUrl)}: name one database`, 2)
+    throw new Failure(
+      `DATABASE_URL is ${place(url)}, and DATABASE_ADMIN_URL is ${place(adminUrl)}: name one database`,
+      2
+    )
   const { hostname } = new URL(url)
   if (!isLocal(url) && throwAway !== hostname)
     throw new Failure(`${place(url)} is not local, and its Vault would be emptied: say --throw-away ${hostname}`, 2)

@@ -184,8 +184,7 @@ const silences: Outcome[] = [
   },
   {
     name: "garbage instead of HTTP is a failed run with pg_net's reason",
-    arrange: ({ behave }) =>
-      behave({ respond: ({ socket }) => socket.end(Buffer.from([0, 255, 1, 254, 13, 10])) }),
+    arrange: ({ behave }) => behave({ respond: ({ socket }) => socket.end(Buffer.from([0, 255, 1, 254, 13, 10])) }),
     ...error('')
   },
   {
@@ -239,7 +238,8 @@ async function workerIsFree({ functions, rows }: TestProject) {
   while (!(await rows('select from net._http_response where id = $1', [sent?.id])).length) await sleep(20)
 }
 
-const refused = (problem: string) => error(`not called, Vault secret "${problem}\nHINT:  select vault.update_secret(coalesce(`)
+const refused = (problem: string) =>
+  error(`not called, Vault secret "${problem}\nHINT:  select vault.update_secret(coalesce(`)
 async function nothingSent({ project, name, calls }: Case, { message }: Run) {
   expect(message).not.toMatch(/sb_secret|pass/)
   expect(calls()).toEqual([])
@@ -315,7 +315,12 @@ const lookalikes = {
 const hijacks: Outcome[] = [
   { what: 'a run that waits and succeeds', behaviour: { delay: 500 }, ...SUCCEEDED },
   { what: 'a run that is refused', behaviour: { status: 401, body: 'no' }, ...error('HTTP 401\nDETAIL:  no\n') },
-  { what: 'a run that gets no answer', behaviour: { delay: 1500 }, durations: [0.5, 20], ...error('no answer within 0.5 s') }
+  {
+    what: 'a run that gets no answer',
+    behaviour: { delay: 1500 },
+    durations: [0.5, 20],
+    ...error('no answer within 0.5 s')
+  }
 ].map(({ what, behaviour, ...ends }) => ({
   name: `nothing that somebody made in public is called: ${what}`,
   alone: true,

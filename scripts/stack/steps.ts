@@ -27,7 +27,9 @@ export function heading(text: string): void {
 
 /** Runs a Node program; resolves to its exit code and, where `keep` is set, to what it printed, which is not shown then. */
 export function node(args: string[], keep = false): Promise<{ code: number; out: string }> {
-  const child = spawn(process.execPath, args, { stdio: ['ignore', keep ? 'pipe' : 'inherit', keep ? 'pipe' : 'inherit'] })
+  const child = spawn(process.execPath, args, {
+    stdio: ['ignore', keep ? 'pipe' : 'inherit', keep ? 'pipe' : 'inherit']
+  })
   running.add(child)
   child.once('close', () => running.delete(child))
   let out = ''

@@ -76,10 +76,8 @@ export const sharedServer = (): Server => serverAt(inject('server').dir, inject(
 type Surroundings = Pick<TestProject, 'db' | 'admin' | 'dir' | 'data' | 'log'>
 
 /** A project of this test file's own, gone when the file is done or `stop` is called: in the named database, else in one of its own. */
-export const testProject = (
-  template: 'fresh' | 'migrated' = 'migrated',
-  server?: Server
-): Promise<TestProject> => (NAMED_DATABASE && !server ? namedProject() : ownProject(template, server ?? sharedServer()))
+export const testProject = (template: 'fresh' | 'migrated' = 'migrated', server?: Server): Promise<TestProject> =>
+  NAMED_DATABASE && !server ? namedProject() : ownProject(template, server ?? sharedServer())
 
 async function ownProject(template: string, server: Server): Promise<TestProject> {
   const name = `test_${process.pid}_${++count}_${randomBytes(3).toString('hex')}`
@@ -107,7 +105,10 @@ async function namedProject(): Promise<TestProject> {
   const scheduler = startJobsAtOnce(await connect(url), admin)
   const project: Project = {
     ...{ database: new URL(url).pathname.slice(1), url, adminUrl, functions, scheduler },
-    net: { wake() {}, stop: () => Promise.reject(new Error("a real worker of pg_net cannot be stopped: use 'occupy'")) },
+    net: {
+      wake() {},
+      stop: () => Promise.reject(new Error("a real worker of pg_net cannot be stopped: use 'occupy'"))
+    },
     startNet() {},
     async stop() {
       await Promise.all([functions.stop(), scheduler.stop()])
@@ -137,7 +138,10 @@ function startJobsAtOnce(db: pg.Client, admin: pg.Client): Scheduler {
   }
   return {
     runNow(jobid) {
-      begun.set(jobid, (begun.get(jobid) ?? Promise.resolve()).then(() => start(jobid)))
+      begun.set(
+        jobid,
+        (begun.get(jobid) ?? Promise.resolve()).then(() => start(jobid))
+      )
     },
     wake() {},
     async stop() {

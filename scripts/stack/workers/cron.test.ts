@@ -93,7 +93,17 @@ test('an open change of the history row of a run in progress holds up every job,
   expect(await bystander).toMatchObject({ status: 'succeeded' })
 })
 
-test.each(['* * * *', '61 seconds', 'hourly', '61 * * * *', '0 24 * * *', '0 0 32 * *', '*/0 * * * *', '5/2 * * * *', '0 0 * * 8'])('the schedule "%s" is refused', async (when) => {
+test.each([
+  '* * * *',
+  '61 seconds',
+  'hourly',
+  '61 * * * *',
+  '0 24 * * *',
+  '0 0 32 * *',
+  '*/0 * * * *',
+  '5/2 * * * *',
+  '0 0 * * 8'
+])('the schedule "%s" is refused', async (when) => {
   await expect(schedule('bad', when, 'select 1')).rejects.toThrow(`invalid schedule: ${when}`)
 })
 
