@@ -61,6 +61,7 @@ describe('the stack', () => {
     expect(out.split('\n').map((line) => line.replace(/=".+"$/, '=""'))).toEqual([
       'DATABASE_URL=""',
       'DATABASE_ADMIN_URL=""',
+      'SERVER_LOG=""',
       'PROJECT_URL=""',
       'SERVICE_ROLE_KEY=""',
       ''

@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import os from 'node:os'
+import path from 'node:path'
 import { Failure, main } from './lib/terminal.ts'
 import { type EngineName, engineNamed } from './stack/engines.ts'
 import { endWithNpm } from './stack/lifetime.ts'
@@ -16,13 +17,14 @@ functions, and the migrations applied by the Supabase CLI. Nothing is left behin
 
 Options:
   --empty          without the migrations
-  --engine <name>  npm: PostgreSQL 18 from npm (the default); debian: Debian's PostgreSQL 15 with the real pg_cron
-                   (CRON_BACKGROUND_WORKERS=1: in its other mode than Supabase runs it in)
+  --engine <name>  npm: PostgreSQL 18 from npm (the default); debian: PostgreSQL 17 of Debian 13 with the real
+                   pg_cron 1.6; needs postgresql-17, postgresql-17-cron and postgresql-17-pgtap
   --help           this text
 
 Environment of the command:
   DATABASE_URL        the database as postgres, which runs the migrations
   DATABASE_ADMIN_URL  the database as supabase_admin, the superuser
+  SERVER_LOG          the file of the server's log
   PROJECT_URL         the edge functions; POST {"key": "…"} to $PROJECT_URL/stand-in gives them a new key,
                       {"function": "odoo-crm-sync", "status": 500, "delay": 2000} makes one fail, or slow (ms)
   SERVICE_ROLE_KEY    the key the functions take, made for this stack
@@ -51,6 +53,7 @@ async function stack(): Promise<number> {
   const variables = {
     DATABASE_URL: stack.url,
     DATABASE_ADMIN_URL: stack.adminUrl,
+    SERVER_LOG: path.join(stack.server.dir, 'server.log'),
     PROJECT_URL: stack.functions.url,
     SERVICE_ROLE_KEY: stack.functions.key
   }

@@ -71,22 +71,27 @@ async function npm(): Promise<Engine> {
   }
 }
 
-const PACKAGES = ['postgresql-15', 'postgresql-15-cron', 'postgresql-15-pgtap']
+const PACKAGES = ['postgresql-17', 'postgresql-17-cron', 'postgresql-17-pgtap']
 
-/** Debian's PostgreSQL 15 with its real pg_cron and pgTAP; pg_net and supabase_vault are stand-ins here too. */
+/** PostgreSQL 17 of Debian 13 (trixie) with its real pg_cron 1.6 and pgTAP; pg_net and supabase_vault are stand-ins. */
 async function debian(): Promise<Engine> {
-  const share = '/usr/share/postgresql/15/extension'
-  const needed = ['/usr/lib/postgresql/15/bin/postgres', `${share}/pg_cron.control`, `${share}/pgtap.control`]
+  const bin = '/usr/lib/postgresql/17/bin'
+  const share = '/usr/share/postgresql/17/extension'
+  const needed = [`${bin}/postgres`, `${share}/pg_cron.control`, `${share}/pgtap.control`]
   const missing = PACKAGES.filter((_name, at) => !fs.existsSync(needed[at] ?? ''))
-  if (missing.length) throw new Failure(`the engine debian needs packages: apt-get install ${missing.join(' ')}`, 2)
+  if (missing.length)
+    throw new Failure(`the engine debian is Debian 13's PostgreSQL: apt-get install ${missing.join(' ')}`, 2)
   return {
-    bin: '/usr/lib/postgresql/15/bin',
+    bin,
     settings: [
       ...common,
       "shared_preload_libraries = 'pg_stat_statements,pg_cron'",
+      // Debian's own setting: PostgreSQL looks for extension files in this folder first, then in Debian's.
       "extension_destdir = '{dir}/destdir'",
-      "cron.host = '{dir}'", // sessions over the socket, where every role may log in
-      `cron.use_background_workers = ${process.env.CRON_BACKGROUND_WORKERS ? 'on' : 'off'}`
+      // As at Supabase, pg_cron runs each job in a session of its own, not in a background worker. It connects over
+      // the socket, where every role may log in without a password.
+      'cron.use_background_workers = off',
+      "cron.host = '{dir}'"
     ],
     async install(dir) {
       fs.cpSync(STAND_INS, path.join(dir, 'destdir', share), {
