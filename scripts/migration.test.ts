@@ -178,6 +178,20 @@ describe('the session that runs it', () => {
     }
   )
 
+  test('may have files with Windows line ends: the commands are the same, and the history loses its keys', async () => {
+    await migrate()
+    const before = await jobs()
+    await project.rows(
+      `insert into cron.job_run_details (runid, jobid, command, status) select 1, min(jobid), $1, 'failed' from cron.job`,
+      [literal(secretKey())]
+    )
+    await migrateIn(project.db, ...[MIGRATION, HISTORY_MIGRATION].map((text) => text.replaceAll('\n', '\r\n')))
+    expect(await jobs()).toEqual(before)
+    expect(await project.rows('select command from cron.job_run_details')).toEqual([
+      { command: expect.stringMatching(/^-- supabase-cron-vault removed/) }
+    ])
+  })
+
   test('the statements of the file are the ones that psql would send', () => {
     expect(statements(MIGRATION).map((text) => /^(--.*\s+)*(\w+ [\w$.]+)/.exec(text)?.[2])).toEqual([
       ...['set cron_vault.list', 'set cron_vault.template', 'do $migration$'],
@@ -651,7 +665,7 @@ describe('a body reaches the function as the same JSON value', () => {
       'texts that SQL, JSON or a shell would read',
       [`'single' "double" ''two'' \`tick\``, String.raw`\ \\ \n \u0041 \' `, 'a\r\n\tb', '-- x /* y */ ; commit;']
     ],
-    ['dollars', ['$job$', '$migration$', '$line$', '$template$', '$history$', '$$', '$1', '$', '\\u0024']],
+    ['dollars', ['$job$', '$migration$', '$line$', '$template$', '$history$', '$$', '$1', '$', '\\$', '\\u0024']],
     [
       'what stands for something else in a format, a pattern or the template',
       ['%', '%answer_within%', '%s %1$L %%', '{}', '\\1 \\&']

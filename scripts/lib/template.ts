@@ -44,7 +44,7 @@ export const FIRST_LINE = '^-- supabase-cron-vault, template [0-9]+:'
 
 /** The fields of a command that comes from the template; undefined for any other command. */
 export function fieldsOf(command: string): Fields | undefined {
-  const line = /^ {2}job constant jsonb := \$line\$(\{.*\})\$line\$;$/m.exec(command)?.[1]
+  const line = /^ {2}job constant jsonb := \$line\$(\{[^\n]*\})\$line\$;$/m.exec(command)?.[1]
   return line !== undefined && new RegExp(FIRST_LINE).test(command) ? (JSON.parse(line) as Fields) : undefined
 }
 
@@ -67,7 +67,7 @@ export const withDurations = (command: string, answerWithin: number, giveUpAfter
 /** The same command with other fields. PostgreSQL's jsonb reads \u0024 as $. For tests. */
 export const withFields = (command: string, fields: Partial<Fields>): string => {
   const line = JSON.stringify({ ...fieldsOf(command), ...fields }).replaceAll('$', '\\u0024')
-  return command.replace(/\$line\$.*\$line\$/, () => `$line$${line}$line$`)
+  return command.replace(/\$line\$[^\n]*\$line\$/, () => `$line$${line}$line$`)
 }
 
 /** The jobs in the migration's list, with the commands that it would give them. */

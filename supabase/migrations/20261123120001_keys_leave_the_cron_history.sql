@@ -20,14 +20,16 @@ begin
   update cron.job_run_details as run
   set command = format('-- supabase-cron-vault removed the text of this command on %s: it called %s', to_char(now(), 'YYYY-MM-DD'), called),
     return_message = case
-      when return_message ~ ('^([0-9]+ rows?|[A-Z]+( [A-Z]+)*( [0-9]+)*|server restarted|connection failed|job startup timeout|job canceled|server '
-        'closed the connection unexpectedly\n\s*This probably means the server terminated abnormally\n\s*before or while processing the request\.\n)$')
-        then return_message
+      when return_message is null or return_message ~ ('^([0-9]+ rows?|[A-Z]+( [A-Z]+)*( [0-9]+)*|server restarted|connection failed|job startup '
+        'timeout|job canceled|server closed the connection unexpectedly\n\s*This probably means the server terminated abnormally\n\s*before or '
+        'while processing the request\.\n)$') then return_message
       else concat_ws(' ', substring(return_message, '^[A-Z]+:'), '[removed]') end
   from job
   where run.status in ('succeeded', 'failed') -- a lock on the row of a run in progress would stop pg_cron, and with it every job
-    and run.command !~ '^-- supabase-cron-vault(, template [0-9]+:[^\n]*\ndo \$job\$\ndeclare\n  job constant jsonb := \$line\$| removed [^\n]*$)'
-    and (run.jobid = job.jobid
-      or run.jobid <> all (array(select jobid from cron.job)) and concat_ws(' ', run.command, run.return_message) ~ names_it);
+    and case -- the texts of other jobs, which may be many, are not read
+      when run.jobid = job.jobid or run.jobid <> all (array(select jobid from cron.job))
+        and strpos(concat_ws(' ', run.command, run.return_message), called) > 0 and concat_ws(' ', run.command, run.return_message) ~ names_it
+      then run.command !~ '^-- supabase-cron-vault(, template [0-9]+:[^\n]*\ndo \$job\$\ndeclare\n  job constant jsonb := \$line\$| removed [^\n]*$)'
+    end;
 end
 $history$;
