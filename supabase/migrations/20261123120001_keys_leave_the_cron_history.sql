@@ -16,6 +16,12 @@ begin
     select jobid, called, '(?<![A-Za-z0-9_-])' || called || '(?![A-Za-z0-9_-])' as names_it
     from (select jobid, substring(command, '\n  job constant jsonb := \$line\$(.*?)\$line\$;\n')::jsonb ->> 'function' as called
       from cron.job where command ~ '^-- supabase-cron-vault, template [0-9]+:') as made
+  ),
+  ended as ( -- a lock on the row of a run in progress would stop pg_cron, and with it every job
+    select run.ctid as place, command, case when job.jobid is not null then job.called when run.jobid <> all (array(select jobid from cron.job))
+      then (select gone.called from job as gone where strpos(concat_ws(' ', command, return_message), gone.called) > 0
+        and concat_ws(' ', command, return_message) ~ gone.names_it limit 1) end as called
+    from cron.job_run_details as run left join job using (jobid) where status in ('succeeded', 'failed') offset 0 -- before the texts are read
   )
   update cron.job_run_details as run
   set command = format('-- supabase-cron-vault removed the text of this command on %s: it called %s', to_char(now(), 'YYYY-MM-DD'), called),
@@ -24,12 +30,7 @@ begin
         'timeout|job canceled|server closed the connection unexpectedly\n\s*This probably means the server terminated abnormally\n\s*before or '
         'while processing the request\.\n)$') then return_message
       else concat_ws(' ', substring(return_message, '^[A-Z]+:'), '[removed]') end
-  from job
-  where run.status in ('succeeded', 'failed') -- a lock on the row of a run in progress would stop pg_cron, and with it every job
-    and case -- the texts of other jobs, which may be many, are not read
-      when run.jobid = job.jobid or run.jobid <> all (array(select jobid from cron.job))
-        and strpos(concat_ws(' ', run.command, run.return_message), called) > 0 and concat_ws(' ', run.command, run.return_message) ~ names_it
-      then run.command !~ '^-- supabase-cron-vault(, template [0-9]+:[^\n]*\ndo \$job\$\ndeclare\n  job constant jsonb := \$line\$| removed [^\n]*$)'
-    end;
+  from ended where run.ctid = ended.place and ended.called is not null
+    and ended.command !~ '^-- supabase-cron-vault(, template [0-9]+:[^\n]*\ndo \$job\$\ndeclare\n  job constant jsonb := \$line\$| removed [^\n]*$)';
 end
 $history$;
