@@ -1,7 +1,9 @@
 import { defineConfig } from 'vitest/config'
 
 /** Files of cases that run on any Supabase database: `npm run test:supabase` runs them on the one that it is given. */
-const ANY_DATABASE = ['runs', 'faults', 'rotate', 'run-job', 'leaks', 'pull'].map((name) => `scripts/${name}.test.ts`)
+const ANY_DATABASE = ['runs', 'faults', 'rotate', 'run-job', 'leaks', 'doctor-command', 'pull'].map(
+  (name) => `scripts/${name}.test.ts`
+)
 
 const named = process.env.TEST_SUPABASE !== undefined
 
