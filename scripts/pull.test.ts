@@ -29,8 +29,9 @@ test('what is pulled holds no key, and makes the same jobs in an empty database'
   project.functions.key = key
   await project.fill()
   const files = await pull()
-  // Not toContain on the text: a failing expectation must not print a key.
-  expect(Object.entries(files).filter(([, text]) => text.includes(key))).toEqual([])
+  // Names of files only: a failing expectation must not print a key.
+  const holding = Object.keys(files).filter((file) => files[file]?.includes(key))
+  expect(holding).toEqual([])
   const before = await jobs()
   expect(before).toHaveLength(2)
   await project.admin.query('delete from cron.job')
@@ -41,5 +42,5 @@ test('what is pulled holds no key, and makes the same jobs in an empty database'
 
 test('a literal key in a command is pulled: it would be in the repository', { timeout: 60_000 }, async () => {
   await holdAKey(project.db)
-  expect((await pull())['_cluster/misc.sql']).toContain('Bearer an-opaque-key-of-old')
+  expect((await pull())['_cluster/misc.sql']?.includes('Bearer an-opaque-key-of-old')).toBe(true)
 })
