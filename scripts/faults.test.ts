@@ -45,9 +45,9 @@ const faults: string[] = []
  * @param calls how often the function is called for this run
  * @param body makes the fault, mends it, and resolves to the run it hit
  */
-function fault(what: string, says: string, calls: number, body: () => Promise<Run>) {
+function fault(what: string, says: string, calls: number, body: () => Promise<Run>, timeout = 30_000) {
   faults.push(`| ${what} | ${says} | ${calls} |`)
-  test(what, async () => {
+  test(what, { timeout }, async () => {
     project.functions.calls.length = 0
     const { status, first } = await body()
     const seconds = (text: string) => text.replace(/\d+(\.\d+)? s/g, 'n s')
@@ -225,54 +225,60 @@ fault('the migration is run while both jobs run, and its transaction left open',
   return run
 })
 
-fault('a migration is killed (SIGKILL) half way, and run again', '`succeeded`: `DO`', 1, async () => {
-  const { admin, db, dir, functions, rows, url } = project
-  const up = cli(dir, ['migration', 'up', `--remote=${url}`])
-  /** Starts the Supabase CLI in a process group of its own; resolves to its exit code. */
-  const migrate = () => {
-    const child = spawn(process.execPath, up.args, { ...up.options, stdio: 'ignore', detached: true })
-    return { pid: Number(child.pid), ended: new Promise((resolve) => child.once('exit', resolve)) }
-  }
-  const migrating = async (state: string) => {
-    const sessions = `select from pg_stat_activity where pid <> pg_backend_pid() and query like any ('{%do $migration$%,%do $history$%}')`
-    return (await db.query(`${sessions} and datname = current_database() ${state}`)).rowCount
-  }
-  const changed = async () =>
-    (
-      await rows(
-        `select (select bool_and(command like '-- supabase-cron-vault%') from cron.job where jobname = any ($2)) as commands,
+fault(
+  'a migration is killed (SIGKILL) half way, and run again',
+  '`succeeded`: `DO`',
+  1,
+  async () => {
+    const { admin, db, dir, functions, rows, url } = project
+    const up = cli(dir, ['migration', 'up', `--remote=${url}`])
+    /** Starts the Supabase CLI in a process group of its own; resolves to its exit code. */
+    const migrate = () => {
+      const child = spawn(process.execPath, up.args, { ...up.options, stdio: 'ignore', detached: true })
+      return { pid: Number(child.pid), ended: new Promise((resolve) => child.once('exit', resolve)) }
+    }
+    const migrating = async (state: string) => {
+      const sessions = `select from pg_stat_activity where pid <> pg_backend_pid() and query like any ('{%do $migration$%,%do $history$%}')`
+      return (await db.query(`${sessions} and datname = current_database() ${state}`)).rowCount
+    }
+    const changed = async () =>
+      (
+        await rows(
+          `select (select bool_and(command like '-- supabase-cron-vault%') from cron.job where jobname = any ($2)) as commands,
            (select count(*) = 2 from vault.secrets) as secrets,
            (select bool_and(strpos(command, $1) = 0) from cron.job_run_details) as history`,
-        [functions.key, [CRM, CHATTER]]
-      )
-    )[0]
+          [functions.key, [CRM, CHATTER]]
+        )
+      )[0]
 
-  for (const table of ['vault.secrets', 'cron.job', 'cron.job_run_details']) {
-    await admin.query('delete from vault.secrets; drop schema if exists supabase_migrations cascade')
-    for (const [name, path] of Object.entries({ [CRM]: FUNCTION, [CHATTER]: 'odoo-chatter-sync' })) {
-      const headers = `{"Authorization": "Bearer ${functions.key}"}`
-      const old = `select net.http_post('${functions.url}/functions/v1/${path}', headers := '${headers}')`
-      await rows('select cron.schedule($1, $2, $3)', [name, '0 0 1 1 *', old])
+    for (const table of ['vault.secrets', 'cron.job', 'cron.job_run_details']) {
+      await admin.query('delete from vault.secrets; drop schema if exists supabase_migrations cascade')
+      for (const [name, path] of Object.entries({ [CRM]: FUNCTION, [CHATTER]: 'odoo-chatter-sync' })) {
+        const headers = `{"Authorization": "Bearer ${functions.key}"}`
+        const old = `select net.http_post('${functions.url}/functions/v1/${path}', headers := '${headers}')`
+        await rows('select cron.schedule($1, $2, $3)', [name, '0 0 1 1 *', old])
+      }
+      await project.run(CRM)
+
+      await admin.query(`begin; lock table ${table} in share mode`)
+      const { pid, ended } = migrate()
+      await expect.poll(() => migrating(`and wait_event_type = 'Lock'`)).toBe(1)
+      process.kill(-pid, 'SIGKILL')
+      await ended
+      await admin.query('rollback')
+      await expect.poll(() => migrating(`and state <> 'idle'`)).toBe(0)
+      const { commands, secrets } = (await changed()) ?? {}
+      expect(commands).toBe(secrets) // all of the first migration, or nothing
+      expect(await migrate().ended).toBe(0)
+      expect(await changed()).toEqual({ commands: true, secrets: true, history: true })
     }
-    await project.run(CRM)
-
-    await admin.query(`begin; lock table ${table} in share mode`)
-    const { pid, ended } = migrate()
-    await expect.poll(() => migrating(`and wait_event_type = 'Lock'`)).toBe(1)
-    process.kill(-pid, 'SIGKILL')
-    await ended
-    await admin.query('rollback')
-    await expect.poll(() => migrating(`and state <> 'idle'`)).toBe(0)
-    const { commands, secrets } = (await changed()) ?? {}
-    expect(commands).toBe(secrets) // all of the first migration, or nothing
-    expect(await migrate().ended).toBe(0)
-    expect(await changed()).toEqual({ commands: true, secrets: true, history: true })
-  }
-  await project.fill()
-  await expect.poll(queued).toBe(0) // the old command waits for nothing
-  functions.calls.length = 0
-  return project.run(CRM)
-})
+    await project.fill()
+    await expect.poll(queued).toBe(0) // the old command waits for nothing
+    functions.calls.length = 0
+    return project.run(CRM)
+  },
+  90_000
+)
 
 function crashes() {
   let server: Server

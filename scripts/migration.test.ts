@@ -525,7 +525,7 @@ describe('a mistake in the list is an error that names the line, and nothing is 
   const NAME = '"name" must be the name of the job'
   const SCHEDULE = '"schedule" must be a schedule, like "*/15 * * * *"'
   const COMMA = 'a comma must stand between two lines, and not after the last'
-  const JSON_ERROR = 'it must be {…} in JSON: '
+  const JSON_ERROR = 'it must be {…} in JSON, on one line: '
 
   /** Fails unless each list is refused with a message that begins so, and the database is as it was. */
   async function refused(lists: string[], at: number, message: string) {

@@ -5,7 +5,7 @@ import { databaseUrl, open, place } from './lib/database.ts'
 import { readKey } from './lib/input.ts'
 import { type Job, nextTime, ownJobs, refuseWhileRunning, runCommand } from './lib/jobs.ts'
 import { claims, describe, kind, problem } from './lib/keys.ts'
-import { fieldsOf, withKeyFrom } from './lib/template.ts'
+import { fieldsOf, longestWait, withKeyFrom } from './lib/template.ts'
 import { Failure, main, readArguments, style } from './lib/terminal.ts'
 import { logNothing, projectOf, readSecret, requireVault, writeSecrets } from './lib/vault.ts'
 
@@ -73,10 +73,12 @@ async function tryKey(session: pg.Client, url: string, key: string): Promise<voi
   }
   if (active.length === 0)
     throw new Failure(
-      "there is no active job of the migration's to try the key with: run the migration, or use --no-try. Nothing was changed"
+      "there is no active job of the migration's that sends service_role_key: nothing can try it. Run the migration, use --no-try, or, where your jobs read another Vault row, update that row by SQL (README). Nothing was changed"
     )
   for (const job of active) await refuseWhileRunning(session, job)
-  say(`  trying it: one real run of ${active.map((job) => job.jobname).join(' and ')}, up to two minutes …`)
+  say(
+    `  trying it: one real run of ${active.map((job) => job.jobname).join(' and ')}, up to ${Math.max(...active.map(({ command }) => longestWait(command)))} s …`
+  )
   const failures = await Promise.all(active.map((job) => tryJob(url, job, key)))
   for (const [at, job] of active.entries())
     say(

@@ -2,6 +2,7 @@
 
 import { databaseUrl, open, place } from './lib/database.ts'
 import { findJob, runCommand } from './lib/jobs.ts'
+import { longestWait } from './lib/template.ts'
 import { Failure, main, readArguments, style } from './lib/terminal.ts'
 
 const HELP = `
@@ -28,7 +29,7 @@ main(async () => {
   const session = await open(url)
   try {
     const job = await findJob(session, name)
-    process.stdout.write(`${name} on ${place(url)}: running (a run gives up after two minutes at the latest) …\n`)
+    process.stdout.write(`${name} on ${place(url)}: running (up to ${longestWait(job.command)} s) …\n`)
     const began = Date.now()
     const { succeeded, message, more } = await runCommand(session, job.command)
     const seconds = `${((Date.now() - began) / 1000).toFixed(1)} s`

@@ -5,7 +5,7 @@ import type pg from 'pg'
 import { isLocal, place } from './database.ts'
 import { nextTime } from './jobs.ts'
 import { claims, describe, kind, problem } from './keys.ts'
-import { historyMigration, jobsMigration, type WantedJob, wantedJobs } from './template.ts'
+import { historyMigration, jobsMigration, longestWait, neededTimeout, type WantedJob, wantedJobs } from './template.ts'
 import { logNothing, projectOf, readSecret, type SecretName, urlProblem } from './vault.ts'
 
 export type Group = 'database' | 'vault' | 'jobs' | 'runs' | 'responses' | 'leaks'
@@ -213,13 +213,14 @@ async function checkDatabase({ session, role, add, see }: Patient): Promise<Set<
       mend: `begin read write; alter ${what} ${how}; commit;`
     })
   const jobs = extensions.has('pg_cron')
-    ? await see('jobs', 'cron.job', 'select from cron.job where username = current_user')
+    ? await see<{ command: string }>('jobs', 'cron.job', 'select command from cron.job where username = current_user')
     : []
-  if (jobs?.length && timeout > 0 && timeout < 115_000)
+  const needed = Math.max(0, ...(jobs ?? []).map(({ command }) => neededTimeout(command)))
+  if (timeout > 0 && timeout < needed * 1000)
     add('database', 'statement_timeout', 'warning', 'statement_timeout ends a run before it gives up', {
-      expected: '0, or 115 s or more',
+      expected: `0, or ${needed} s or more`,
       actual: `${timeout / 1000} s`,
-      mend: `alter role ${role} in database ${quoted} set statement_timeout = '2min';`
+      mend: `alter role ${role} in database ${quoted} set statement_timeout = '${needed}s';`
     })
   return extensions
 }
@@ -409,13 +410,14 @@ async function checkRuns({ add, see }: Patient, name: string, job: CronJob, repo
     reason: string | null
     stuck: boolean
   }
+  const lost = longestWait(job.command) + 70 // seconds after which a run that has not ended was lost: in a crash, for example
   const runs = await see<Row>(
     'runs',
     'cron.job_run_details',
     `select runid, status, start_time as start, split_part(return_message, E'\\n', 1) as reason,
-       status not in ('succeeded', 'failed') and coalesce(start_time, '-infinity') < now() - interval '3 minutes' as stuck
+       status not in ('succeeded', 'failed') and coalesce(start_time, '-infinity') < now() - $2 * interval '1 second' as stuck
      from cron.job_run_details where jobid = $1 order by runid desc limit 500`,
-    [job.jobid]
+    [job.jobid, lost]
   )
   if (!runs) return
   const reason = (run: Row) => (run.reason ?? '').replace(/^ERROR: +/, '')
@@ -438,10 +440,10 @@ async function checkRuns({ add, see }: Patient, name: string, job: CronJob, repo
       'runs',
       'unfinished',
       'warning',
-      `${name}: ${stuck.length === 1 ? 'a run has' : `${stuck.length} runs have`} not ended for over three minutes`,
+      `${name}: ${stuck.length === 1 ? 'a run has' : `${stuck.length} runs have`} not ended for over ${lost} s`,
       {
         actual: [...new Set(stuck.map(({ status }) => status))].join(', '),
-        mend: `update cron.job_run_details set status = 'failed', return_message = 'marked by hand', end_time = now() where jobid = ${job.jobid} and status not in ('succeeded', 'failed') and coalesce(start_time, '-infinity') < now() - interval '3 minutes';`
+        mend: `update cron.job_run_details set status = 'failed', return_message = 'marked by hand', end_time = now() where jobid = ${job.jobid} and status not in ('succeeded', 'failed') and coalesce(start_time, '-infinity') < now() - interval '${lost} s';`
       }
     )
 
@@ -597,7 +599,8 @@ const PLACES: { what: string; needs: string; sql: string; mend: string }[] = [
   {
     what: 'statistics',
     needs: 'extensions.pg_stat_statements',
-    sql: `select 'pg_stat_statements' as place, query as text from extensions.pg_stat_statements`,
+    sql: `select 'pg_stat_statements' as place, query as text from extensions.pg_stat_statements
+      where dbid = (select oid from pg_database where datname = current_database())`,
     mend: 'select extensions.pg_stat_statements_reset();'
   }
 ]

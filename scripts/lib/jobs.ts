@@ -2,6 +2,7 @@
 
 import { Cron } from 'croner'
 import pg from 'pg'
+import { longestWait } from './template.ts'
 import { Failure } from './terminal.ts'
 
 export interface Job {
@@ -30,12 +31,12 @@ export async function ownJobs(session: pg.Client): Promise<Job[]> {
   return rows
 }
 
-/** @throws Failure where the job is running at the moment; a run gives up within two minutes, so an older row is a lost one */
+/** @throws Failure where the job is running at the moment; a row that is older than a run may wait is of a run that was lost in a crash */
 export async function refuseWhileRunning(session: pg.Client, job: Job): Promise<void> {
   const { rows: running } = await session.query(
     `select to_char(start_time at time zone 'utc', 'HH24:MI:SS') as since from cron.job_run_details
-     where jobid = $1 and status = 'running' and end_time is null and start_time > now() - interval '3 minutes'`,
-    [job.jobid]
+     where jobid = $1 and status = 'running' and end_time is null and start_time > now() - $2 * interval '1 second'`,
+    [job.jobid, longestWait(job.command) + 70]
   )
   if (running[0])
     throw new Failure(`${job.jobname} is running now, since ${running[0].since} GMT: try again when it has ended`)

@@ -23,18 +23,24 @@ export interface WantedJob {
   command: string
 }
 
-/** The newest migration that `mark` stands in, relative to this project. */
-function newest(mark: string): string {
+/** The migrations that `mark` stands in, oldest first. */
+function migrationsWith(mark: string): { name: string; text: string }[] {
   const found = fs
     .readdirSync(FOLDER)
     .sort()
-    .findLast((name) => fs.readFileSync(path.join(FOLDER, name), 'utf8').includes(mark))
-  if (!found) throw new Error(`supabase/migrations has no migration with ${mark}`)
-  return `supabase/migrations/${found}`
+    .map((name) => ({ name, text: fs.readFileSync(path.join(FOLDER, name), 'utf8').replaceAll('\r\n', '\n') }))
+    .filter(({ text }) => text.includes(mark))
+  if (found.length === 0) throw new Error(`supabase/migrations has no migration with ${mark}`)
+  return found
 }
 
+/** The newest migration that `mark` stands in, relative to this project. */
+const newest = (mark: string): string => `supabase/migrations/${migrationsWith(mark).at(-1)?.name}`
+
+const HAS_TEMPLATE = '$template$-- supabase-cron-vault'
+
 /** The migration of the jobs, relative to this project. */
-export const jobsMigration = (): string => newest('$template$-- supabase-cron-vault')
+export const jobsMigration = (): string => newest(HAS_TEMPLATE)
 
 /** The migration of the history, relative to this project. */
 export const historyMigration = (): string => newest('-- supabase-cron-vault removed')
@@ -70,15 +76,33 @@ export const withFields = (command: string, fields: Partial<Fields>): string => 
   return command.replace(/\$line\$[^\n]*\$line\$/, () => `$line$${line}$line$`)
 }
 
-/** The jobs in the migration's list, with the commands that it would give them. */
+/**
+ * Seconds that a run may wait at the most: of a command that comes from the template, when it gives up; 110 s of any other, as with
+ * the shortest answer_within.
+ */
+export function longestWait(command: string): number {
+  const answerWithin = fieldsOf(command)?.answer_within ?? 0
+  return answerWithin <= 50 ? 110 : 2 * answerWithin + 10
+}
+
+/** Seconds that statement_timeout must allow: a tenth more than a run may wait. Of 110 s, Supabase's own two minutes are enough. */
+export function neededTimeout(command: string): number {
+  const wait = longestWait(command)
+  return wait === 110 ? 120 : Math.ceil(1.1 * wait)
+}
+
+/** The jobs in the lists of all migrations, with the commands that the newest template gives them. Of two with one name, the newer. */
 export async function wantedJobs(session: pg.Client): Promise<WantedJob[]> {
-  const text = fs.readFileSync(path.join(FOLDER, path.basename(jobsMigration())), 'utf8').replaceAll('\r\n', '\n')
-  const between = (tag: string) => text.split(`$${tag}$`)[1]
-  const { rows } = await session.query<WantedJob>(
-    `select job ->> 'name' as name, job ->> 'schedule' as schedule, job ->> 'function' as function, replace($2, '{}',
-       replace((('{"secret": "service_role_key"}' || job) - '{name,schedule}'::text[])::text, '$', '\\u0024')) as command
-     from jsonb_array_elements($1) as job`,
-    [between('jobs'), text.split('$template$')[1]]
-  )
-  return rows
+  const texts = migrationsWith(HAS_TEMPLATE).map(({ text }) => text)
+  const jobs = new Map<string, WantedJob>()
+  for (const text of texts) {
+    const { rows } = await session.query<WantedJob>(
+      `select job ->> 'name' as name, job ->> 'schedule' as schedule, job ->> 'function' as function, replace($2, '{}',
+         replace((('{"secret": "service_role_key"}' || job) - '{name,schedule}'::text[])::text, '$', '\\u0024')) as command
+       from jsonb_array_elements($1) as job`,
+      [text.split('$jobs$')[1], texts.at(-1)?.split('$template$')[1]]
+    )
+    for (const job of rows) jobs.set(job.name, job)
+  }
+  return [...jobs.values()]
 }

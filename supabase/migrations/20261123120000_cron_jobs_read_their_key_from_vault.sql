@@ -12,7 +12,7 @@ set cron_vault.list = $jobs$[
   {"name": "odoo-chatter-sync-hourly", "schedule": "0 * * * *", "function": "odoo-chatter-sync", "body": {"mode": "missing"}, "answer_within": 50}
 ]$jobs$;
 
--- What a job runs: only the line "job constant" differs. It is short, because pg_cron keeps a copy with every run.
+-- What a job runs: only the line "job constant" differs. It is short, because pg_cron keeps a copy with every run. http is for local hosts.
 set cron_vault.template = $template$-- supabase-cron-vault, template 1: calls an edge function, and fails unless it answers 2xx
 do $job$
 declare
@@ -78,7 +78,7 @@ begin
   if not exists (select from pg_extension where extname = 'pg_cron') then create extension pg_cron; end if;
   if not exists (select from pg_extension where extname = 'pg_net') then create extension pg_net with schema extensions; end if;
   if not exists (select from pg_extension where extname = 'supabase_vault') then create extension supabase_vault; end if;
-  -- statement_timeout of the role that runs the jobs: this session may have another.
+  -- statement_timeout of the role that runs the jobs, not of this session: of the role in this database, else its own, else the server's.
   select regexp_replace(value, '^[0-9]+$', '\&ms') into allowed from (
     select substring(config, '=(.*)') as value, setrole, setdatabase from pg_db_role_setting, unnest(setconfig) as config
     where config like 'statement_timeout=%' and setrole in (0, (select oid from pg_roles where rolname = current_user))
@@ -105,7 +105,7 @@ begin
       full join (select key, count(*) as times from json_object_keys(fields) as key group by key) as given on key = field
       where case when field is null or times > 1 then true
         when required or times = 1 then (wanted @? format('strict $.%s ? (%s)', field, holds)::jsonpath) is not true end limit 1;
-    exception when data_exception then problem := 'it must be {…} in JSON: ' || sqlerrm; end;
+    exception when data_exception then problem := 'it must be {…} in JSON, on one line: ' || sqlerrm; end;
     problem := coalesce(problem, case when wanted ->> 'name' = any (names) then '"name" must differ from those above'
       when (line like '%,') = last then 'a comma must stand between two lines, and not after the last' end);
     if problem is not null then raise 'line % of the list: %', place, problem; end if;
@@ -129,7 +129,7 @@ begin
       coalesce(current_setting('app.settings.' || row_name, true), ''))
     from unnest(array['project_url', coalesce(wanted ->> 'secret', 'service_role_key')]) as row_name
     where not exists (select from vault.secrets where name = row_name);
-    -- A job that exists keeps its id, schedule, database and active flag: the list's schedule is only checked. E'\r': a checkout on Windows.
+    -- A missing job is created; one that exists keeps its schedule, and that of the list is only checked. E'\r': a checkout on Windows.
     present.jobid := coalesce(present.jobid, cron.schedule(job_name := wanted ->> 'name', schedule := wanted ->> 'schedule', command := ''));
     perform cron.alter_job(job_id := present.jobid, schedule := s, command := replace(replace(current_setting('cron_vault.template'), E'\r', ''), '{}',
       replace((('{"secret": "service_role_key"}' || wanted) - '{name,schedule}'::text[])::text, '$', '\u0024')))
