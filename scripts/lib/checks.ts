@@ -5,7 +5,7 @@ import type pg from 'pg'
 import { isLocal, place } from './database.ts'
 import { nextTime } from './jobs.ts'
 import { claims, describe, kind, problem } from './keys.ts'
-import { historyMigration, jobsMigration, longestWait, neededTimeout, type WantedJob, wantedJobs } from './template.ts'
+import { historyMigration, jobsMigration, lostAfter, neededTimeout, type WantedJob, wantedJobs } from './template.ts'
 import { logNothing, projectOf, readSecret, type SecretName, urlProblem } from './vault.ts'
 
 export type Group = 'database' | 'vault' | 'jobs' | 'runs' | 'responses' | 'leaks'
@@ -410,7 +410,7 @@ async function checkRuns({ add, see }: Patient, name: string, job: CronJob, repo
     reason: string | null
     stuck: boolean
   }
-  const lost = longestWait(job.command) + 70 // seconds after which a run that has not ended was lost: in a crash, for example
+  const lost = lostAfter(job.command)
   const runs = await see<Row>(
     'runs',
     'cron.job_run_details',

@@ -2,7 +2,7 @@
 
 import { Cron } from 'croner'
 import pg from 'pg'
-import { longestWait } from './template.ts'
+import { lostAfter } from './template.ts'
 import { Failure } from './terminal.ts'
 
 export interface Job {
@@ -36,7 +36,7 @@ export async function refuseWhileRunning(session: pg.Client, job: Job): Promise<
   const { rows: running } = await session.query(
     `select to_char(start_time at time zone 'utc', 'HH24:MI:SS') as since from cron.job_run_details
      where jobid = $1 and status = 'running' and end_time is null and start_time > now() - $2 * interval '1 second'`,
-    [job.jobid, longestWait(job.command) + 70]
+    [job.jobid, lostAfter(job.command)]
   )
   if (running[0])
     throw new Failure(`${job.jobname} is running now, since ${running[0].since} GMT: try again when it has ended`)

@@ -45,13 +45,13 @@ export const jobsMigration = (): string => newest(HAS_TEMPLATE)
 /** The migration of the history, relative to this project. */
 export const historyMigration = (): string => newest('-- supabase-cron-vault removed')
 
-/** The first line of a command that comes from the template, in any version; the dialects of JavaScript and PostgreSQL agree. */
-export const FIRST_LINE = '^-- supabase-cron-vault, template [0-9]+:'
+/** The first line of a command that comes from the template, in any version. */
+const FIRST_LINE = /^-- supabase-cron-vault, template [0-9]+:/
 
 /** The fields of a command that comes from the template; undefined for any other command. */
 export function fieldsOf(command: string): Fields | undefined {
   const line = /^ {2}job constant jsonb := \$line\$(\{[^\n]*\})\$line\$;$/m.exec(command)?.[1]
-  return line !== undefined && new RegExp(FIRST_LINE).test(command) ? (JSON.parse(line) as Fields) : undefined
+  return line !== undefined && FIRST_LINE.test(command) ? (JSON.parse(line) as Fields) : undefined
 }
 
 /** How a command reads its key. */
@@ -84,6 +84,9 @@ export function longestWait(command: string): number {
   const answerWithin = fieldsOf(command)?.answer_within ?? 0
   return answerWithin <= 50 ? 110 : 2 * answerWithin + 10
 }
+
+/** Seconds after which a run that has not ended was lost: in a crash of the server, for example. */
+export const lostAfter = (command: string): number => longestWait(command) + 70
 
 /** Seconds that statement_timeout must allow: a tenth more than a run may wait. Of 110 s, Supabase's own two minutes are enough. */
 export function neededTimeout(command: string): number {
